@@ -1,0 +1,117 @@
+//! The state of a thread as the kernel keeps it: proc_pid_stat(5), proc_pid_wchan(5), proc_pid_stack(5), proc_pid_syscall(5).
+
+use std::fmt;
+
+use nix::unistd::Pid;
+
+use crate::{Error, Result};
+
+/// The name of the function in which a thread waits for its userfault to be resolved.
+const WAITING: &str = "handle_userfault";
+
+/// What a thread is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskState {
+    /// The thread's id.
+    pub thread: i32,
+    /// The state letter: `R`, `S`, `D`, `Z`, ..; nothing if the thread is gone.
+    pub state: Option<char>,
+    /// `wchan`: the function it sleeps in, if the kernel tells.
+    pub wchan: String,
+    /// `syscall`: the call it is in, `running`, or `-1` and two addresses in a page fault; empty if not allowed.
+    pub syscall: String,
+    /// The kernel stack, if the kernel shows it.
+    pub stack: String,
+}
+
+fn read(process: i32, thread: i32, file: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{process}/task/{thread}/{file}")).ok()
+}
+
+/// The state letter stands behind the last parenthesis: the name may hold any character.
+fn letter(process: i32, thread: i32) -> Option<char> {
+    let stat = read(process, thread, "stat")?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+impl TaskState {
+    /// Everything the kernel tells of `thread` in `process`.
+    pub fn of(process: i32, thread: i32) -> Self {
+        let line = |file| read(process, thread, file).unwrap_or_default().trim().to_owned();
+        Self {
+            thread,
+            state: letter(process, thread),
+            wchan: line("wchan"),
+            syscall: line("syscall"),
+            stack: line("stack"),
+        }
+    }
+
+    /// Every thread of `process`.
+    pub fn all_of(process: i32) -> Vec<Self> {
+        let Ok(folder) = std::fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+        folder
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .map(|thread| Self::of(process, thread))
+            .collect()
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.map_or_else(|| "gone".to_owned(), String::from);
+        write!(out, "thread {} state {state} wchan {} syscall [{}]", self.thread, self.wchan, self.syscall)?;
+        if !self.stack.is_empty() {
+            let frames: Vec<&str> = self.stack.lines().map(|line| line.trim_start_matches("[<0>] ")).collect();
+            write!(out, " stack [{}]", frames.join(" < "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the thread sleeps in the kernel waiting for a userfault to be resolved.
+///
+/// `wchan` is only told of a thread that is off the run queue, so a yes is settled: the thread sleeps until somebody wakes
+/// it. Kernels before 5.16 often leave `wchan` empty on x86; then the kernel stack tells (root), and without that a thread that
+/// sleeps outside any system call, which only a page fault can do.
+pub fn waits_for_userfault(process: i32, thread: i32) -> bool {
+    if !matches!(letter(process, thread), Some('S' | 'D')) {
+        return false;
+    }
+    match read(process, thread, "wchan").as_deref().map(str::trim) {
+        Some(WAITING) => return true,
+        Some("" | "0") | None => {}
+        Some(_) => return false,
+    }
+    if let Some(stack) = read(process, thread, "stack")
+        && !stack.trim().is_empty()
+    {
+        return stack.contains(WAITING) && matches!(letter(process, thread), Some('S' | 'D'));
+    }
+    read(process, thread, "syscall").is_some_and(|line| line.starts_with("-1 "))
+}
+
+/// Whether the thread exists and has not ended.
+pub fn is_alive(process: i32, thread: i32) -> bool {
+    letter(process, thread).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// The state letter, `None` if there is no such thread.
+pub fn state(process: i32, thread: i32) -> Option<char> {
+    letter(process, thread)
+}
+
+/// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).
+///
+/// The kernel counts a sleep a moment after the thread has left the run queue; setting the thread's affinity to what it
+/// is takes the run queue's lock and so waits for that moment.
+pub fn sleeps(process: i32, thread: i32) -> Result<u64> {
+    let pid = Pid::from_raw(thread);
+    if let Ok(cpus) = nix::sched::sched_getaffinity(pid) {
+        let _ = nix::sched::sched_setaffinity(pid, &cpus);
+    }
+    let text = read(process, thread, "status").ok_or_else(|| Error::Other(format!("thread {thread} is gone")))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
+        .ok_or_else(|| Error::Other("no voluntary_ctxt_switches in /proc".to_owned()))
+}

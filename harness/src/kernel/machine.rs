@@ -1,0 +1,80 @@
+//! What the machine and the caller's rights add to the kernel: memory, hugepages, capabilities, settings.
+
+use serde::{Deserialize, Serialize};
+
+use super::pool::Pool;
+
+/// The machine as the suite finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// CPUs that this process may use.
+    pub cpus: usize,
+    /// `MemTotal` in KiB.
+    pub memory_kib: u64,
+    /// The size of a base page in bytes.
+    pub page_size: usize,
+    /// The effective user.
+    pub uid: u32,
+    /// Effective capabilities by name.
+    pub capabilities: Vec<String>,
+    /// `vm.unprivileged_userfaultfd`, if the kernel has it.
+    pub unprivileged_userfaultfd: Option<u64>,
+    /// Whether `/proc` shows this process its own tasks.
+    pub procfs: bool,
+    /// The word in brackets of `transparent_hugepage/enabled`, if the kernel has it.
+    pub thp: Option<String>,
+    /// The hugepage pools.
+    pub pools: Vec<Pool>,
+    /// `/proc/sys/kernel/tainted`.
+    pub tainted: Option<u64>,
+}
+
+/// The number in a file that holds one.
+pub(crate) fn read_number(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// A field of `/proc/meminfo` in its own unit (KiB where it has one).
+pub(crate) fn meminfo(field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(field))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn chosen(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (_, rest) = text.split_once('[')?;
+    Some(rest.split_once(']')?.0.to_owned())
+}
+
+impl Machine {
+    /// Asks the machine.
+    pub fn probe() -> Self {
+        let mut capabilities: Vec<String> = caps::read(None, caps::CapSet::Effective)
+            .map(|set| set.iter().map(ToString::to_string).collect())
+            .unwrap_or_default();
+        capabilities.sort();
+        Self {
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_kib: meminfo("MemTotal").unwrap_or(0),
+            page_size: crate::sys::page_size(),
+            uid: nix::unistd::geteuid().as_raw(),
+            capabilities,
+            unprivileged_userfaultfd: read_number("/proc/sys/vm/unprivileged_userfaultfd"),
+            procfs: std::fs::metadata("/proc/self/task").is_ok(),
+            thp: chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
+            pools: Pool::all(),
+            tainted: read_number("/proc/sys/kernel/tainted"),
+        }
+    }
+
+    /// Whether the capability is effective, by name such as `CAP_SYS_PTRACE`.
+    pub fn has_capability(&self, name: &str) -> bool {
+        self.capabilities.iter().any(|own| own == name)
+    }
+
+    /// The pool of pages of `size` bytes.
+    pub fn pool(&self, size: usize) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.size_kib as usize * 1024 == size)
+    }
+}

@@ -1,0 +1,71 @@
+//! The mappings of this process as the kernel keeps them: `/proc/self/smaps` and `/proc/self/maps`, proc_pid_smaps(5).
+
+use crate::uffd::Range;
+use crate::{Error, Result};
+
+/// One mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vma {
+    /// First address.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// The two-letter `VmFlags`, such as `um` (MISSING), `uw` (WP), `ui` (MINOR), `ur` (RWP).
+    pub flags: Vec<String>,
+}
+
+impl Vma {
+    /// The flags that userfaultfd sets, in the order um, uw, ui, ur.
+    pub fn uffd_flags(&self) -> Vec<&'static str> {
+        ["um", "uw", "ui", "ur"].into_iter().filter(|flag| self.flags.iter().any(|own| own == flag)).collect()
+    }
+}
+
+/// The mappings that `range` touches, in order of address.
+pub fn within(range: Range) -> Result<Vec<Vma>> {
+    let path = "/proc/self/smaps";
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+    Ok(parse(&text).into_iter().filter(|vma| vma.start < range.end() && vma.end > range.start).collect())
+}
+
+/// How many mappings `range` is made of; cheaper than [`within`].
+pub fn count(range: Range) -> Result<usize> {
+    let path = "/proc/self/maps";
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+    Ok(text.lines().filter_map(bounds).filter(|(start, end)| *start < range.end() && *end > range.start).count())
+}
+
+fn bounds(line: &str) -> Option<(u64, u64)> {
+    let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+    Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
+}
+
+fn parse(smaps: &str) -> Vec<Vma> {
+    let mut vmas: Vec<Vma> = Vec::new();
+    for line in smaps.lines() {
+        if let Some(flags) = line.strip_prefix("VmFlags:") {
+            if let Some(vma) = vmas.last_mut() {
+                vma.flags = flags.split_whitespace().map(str::to_owned).collect();
+            }
+        } else if let Some((start, end)) = bounds(line) {
+            vmas.push(Vma { start, end, flags: Vec::new() });
+        }
+    }
+    vmas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smaps_is_read_with_its_flags() {
+        let text =
+            "7f00-7f10 rw-p 0 00:00 0 \nSize: 4 kB\nVmFlags: rd wr um uw \n7f10-7f20 r--p 0 00:00 0\nVmFlags: rd \n";
+        let vmas = parse(text);
+        assert_eq!(vmas.len(), 2);
+        assert_eq!((vmas[0].start, vmas[0].end), (0x7f00, 0x7f10));
+        assert_eq!(vmas[0].uffd_flags(), ["um", "uw"]);
+        assert!(vmas[1].uffd_flags().is_empty());
+    }
+}

@@ -1,0 +1,158 @@
+//! What a case needs, and why it is skipped where that is missing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Kernel, feature};
+use crate::memory::Memory;
+use crate::mode::Mode;
+use crate::uapi;
+
+/// Who lacks what a case needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Who {
+    /// The kernel has no such thing: other machines with it will not do better.
+    Kernel,
+    /// This machine or these rights do not allow it; the reason says what to change.
+    Machine,
+}
+
+/// A missing need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// Who lacks it.
+    pub who: Who,
+    /// What is missing, and for the machine what to do.
+    pub reason: String,
+}
+
+/// Something without which a case cannot be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// All of these `UFFD_FEATURE_*` bits.
+    Feature(u64),
+    /// A userfaultfd that sees faults of the kernel's own accesses.
+    KernelFaults,
+    /// `UFFD_USER_MODE_ONLY` (since 5.11).
+    UserModeOnly,
+    /// `/dev/userfaultfd`, and access to it.
+    Device,
+    /// A capability in the initial user namespace, by name.
+    Capability(&'static str),
+    /// The memory type.
+    Memory(Memory),
+    /// This many hugepages of the memory type's size, instead of [`HUGEPAGES`].
+    Hugepages(usize),
+}
+
+/// The hugepages that a case on hugetlb memory gets unless it names a number.
+pub const HUGEPAGES: usize = 4;
+
+fn kernel(reason: impl Into<String>) -> Option<Lack> {
+    Some(Lack { who: Who::Kernel, reason: reason.into() })
+}
+
+fn machine(reason: impl Into<String>) -> Option<Lack> {
+    Some(Lack { who: Who::Machine, reason: reason.into() })
+}
+
+impl Need {
+    /// What the register modes of a range of this memory need.
+    pub fn of_mode(memory: Option<Memory>, mode: Mode) -> Vec<Self> {
+        let mut features = 0;
+        let shmem = memory.is_some_and(Memory::is_shmem);
+        let hugetlb = memory.is_some_and(Memory::is_hugetlb);
+        if mode.has(Mode::MISSING) {
+            features |= if shmem { uapi::UFFD_FEATURE_MISSING_SHMEM } else { 0 };
+            features |= if hugetlb { uapi::UFFD_FEATURE_MISSING_HUGETLBFS } else { 0 };
+        }
+        if mode.has(Mode::WP) {
+            features |= uapi::UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+            features |= if shmem || hugetlb { uapi::UFFD_FEATURE_WP_HUGETLBFS_SHMEM } else { 0 };
+        }
+        if mode.has(Mode::MINOR) {
+            features |= if shmem { uapi::UFFD_FEATURE_MINOR_SHMEM } else { 0 };
+            features |= if hugetlb { uapi::UFFD_FEATURE_MINOR_HUGETLBFS } else { 0 };
+        }
+        if mode.has(Mode::RWP) {
+            features |= uapi::UFFD_FEATURE_RWP;
+        }
+        if features == 0 { Vec::new() } else { vec![Self::Feature(features)] }
+    }
+
+    /// What is missing of this need here, if anything.
+    pub fn lack(self, here: &Kernel, hugepages: usize) -> Option<Lack> {
+        match self {
+            Self::Feature(features) => {
+                let missing = features & !here.features;
+                if missing == 0 {
+                    return None;
+                }
+                kernel(format!(
+                    "the kernel does not offer UFFD_FEATURE_{}",
+                    feature::names(missing).join(", UFFD_FEATURE_")
+                ))
+            }
+            Self::KernelFaults => {
+                if here.kernel_faults() {
+                    return None;
+                }
+                machine(
+                    "without CAP_SYS_PTRACE only user-mode faults are delivered: run as root, allow access to \
+                     /dev/userfaultfd, or sysctl vm.unprivileged_userfaultfd=1",
+                )
+            }
+            Self::UserModeOnly => match here.ways.user_mode_only.as_deref() {
+                None => None,
+                Some("EINVAL") => kernel("the kernel does not know UFFD_USER_MODE_ONLY"),
+                Some(errno) => machine(format!("userfaultfd(UFFD_USER_MODE_ONLY) is refused with {errno}")),
+            },
+            Self::Device => match here.ways.device.as_deref() {
+                None => None,
+                Some("ENOENT" | "ENXIO" | "ENODEV") => kernel("there is no /dev/userfaultfd"),
+                Some(errno) => machine(format!(
+                    "/dev/userfaultfd is refused with {errno}: run as root or give this user access to the node"
+                )),
+            },
+            Self::Capability(name) => {
+                if here.machine.has_capability(name) {
+                    return None;
+                }
+                machine(format!("needs {name}: run as root"))
+            }
+            Self::Memory(memory) => lacks_memory(memory, here, hugepages),
+            Self::Hugepages(_) => None,
+        }
+    }
+}
+
+fn lacks_memory(memory: Memory, here: &Kernel, hugepages: usize) -> Option<Lack> {
+    if memory == Memory::AnonThp {
+        return match here.machine.thp.as_deref() {
+            None => kernel("the kernel has no transparent huge pages"),
+            Some("never") => {
+                machine("transparent huge pages are off: write madvise to /sys/kernel/mm/transparent_hugepage/enabled")
+            }
+            Some(_) => None,
+        };
+    }
+    if !memory.is_hugetlb() {
+        return None;
+    }
+    let kib = memory.page_size() / 1024;
+    if here.machine.pools.is_empty() {
+        return kernel("the kernel has no hugetlb pages");
+    }
+    let Some(pool) = here.machine.pool(memory.page_size()) else {
+        return machine(format!("no hugepages of {kib} KiB: boot with hugepagesz={kib}K"));
+    };
+    if pool.available() < hugepages as u64 {
+        return machine(format!(
+            "needs {hugepages} free hugepages of {kib} KiB, {} are there: run as root, or write {} to \
+             /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages",
+            pool.available(),
+            pool.total + hugepages as u64 - pool.available(),
+        ));
+    }
+    None
+}

@@ -1,0 +1,233 @@
+//! Runs cases in their cells, several at once, and tells each step to whoever keeps the record.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::case::{Case, Verdict};
+use crate::error::Named as _;
+use crate::isolate::{Cell, Finding};
+use crate::kernel::pool::Keeper;
+use crate::kernel::{self, Kernel};
+use crate::record::{Axes, CaseResult, Counts, End, Entry, Run, Start};
+use crate::watch::Watch;
+use crate::{Result, kernel::feature};
+
+/// How a run is to be made.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Cases at once; at least 1.
+    pub jobs: usize,
+    /// How long a case may take.
+    pub time_limit: Duration,
+    /// The version of the suite, for the record.
+    pub suite: String,
+    /// Whether the run goes on with one that died.
+    pub resumed: bool,
+}
+
+/// Says of a failed case whether it is a known deviation of this kernel: the words to it.
+pub type Judge<'a> = dyn Fn(&Case, &str, &Kernel) -> Option<String> + 'a;
+
+/// Is told each entry of the record, in order; an error ends the run.
+pub type Sink<'a> = dyn FnMut(&Entry) -> Result<()> + 'a;
+
+/// The state of one run.
+struct Runner<'a> {
+    cells: Vec<(Cell, Option<&'a Case>)>,
+    judge: &'a Judge<'a>,
+    sink: &'a mut Sink<'a>,
+    counts: Counts,
+    watch: Watch,
+    kernel: &'a Kernel,
+}
+
+/// Runs `cases` in order and tells `sink` every entry; gives the counts, and whether a signal ended it early.
+///
+/// To be called while the process has one thread. Hugepages that the cases need are lent for the time of the run.
+pub fn run(cases: &[Case], options: &Options, judge: &Judge<'_>, sink: &mut Sink<'_>) -> Result<(Counts, bool)> {
+    let begun = Instant::now();
+    let jobs = options.jobs.max(1);
+    // Orphans of a case come to us instead of init, so that they can be reaped.
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+    let signals = Signals::block()?;
+    let _keepers = lend_hugepages(cases, jobs);
+    let here = Kernel::probe();
+    let _ = kernel::current();
+    let mut cells = Vec::new();
+    for _ in 0..jobs {
+        cells.push((Cell::new()?, None));
+    }
+    sink(&Entry::Run(Box::new(Run {
+        suite: options.suite.clone(),
+        features: feature::names(here.features),
+        kernel: here.clone(),
+        cases: cases.len(),
+        jobs,
+        time_limit: options.time_limit.as_secs(),
+        resumed: options.resumed,
+    })))?;
+    let mut runner = Runner { cells, judge, sink, counts: Counts::default(), watch: Watch::begin(), kernel: &here };
+    let interrupted = runner.work(cases, options.time_limit, &signals)?;
+    let Runner { counts, sink, cells, .. } = runner;
+    drop(cells);
+    let end = End { counts, millis: begun.elapsed().as_millis() as u64, interrupted };
+    sink(&Entry::End(end))?;
+    Ok((counts, interrupted))
+}
+
+/// The hugepages that the hungriest cases need at once, lent by keepers until they are dropped.
+fn lend_hugepages(cases: &[Case], jobs: usize) -> Vec<Keeper> {
+    let mut sizes: Vec<(usize, usize)> = Vec::new();
+    for (size, count) in cases.iter().filter_map(|case| case.declaration.hugepages()) {
+        match sizes.iter_mut().find(|(known, _)| *known == size) {
+            Some((_, most)) => *most = (*most).max(count),
+            None => sizes.push((size, count)),
+        }
+    }
+    sizes
+        .into_iter()
+        // Larger pages are only used if somebody has set them up: they cost gigabytes.
+        .filter(|(size, _)| *size == kernel::default_hugepage_size())
+        .filter_map(|(size, count)| Keeper::provide(size, (count * jobs) as u64))
+        .collect()
+}
+
+impl<'a> Runner<'a> {
+    fn work(&mut self, cases: &'a [Case], limit: Duration, signals: &Signals) -> Result<bool> {
+        let mut waiting: VecDeque<&Case> = cases.iter().collect();
+        loop {
+            while let Some(free) = self.cells.iter().position(|(cell, _)| cell.is_free()) {
+                let Some(at) = waiting.iter().position(|case| self.fits(case)) else { break };
+                let Some(case) = waiting.remove(at) else { break };
+                self.begin(free, case, limit)?;
+            }
+            if self.cells.iter().all(|(cell, _)| cell.is_free()) {
+                return Ok(false);
+            }
+            let deadline = self.cells.iter().filter_map(|(cell, _)| cell.deadline()).min();
+            if signals.wait(deadline)? {
+                for (cell, _) in &mut self.cells {
+                    cell.kill();
+                }
+                return Ok(true);
+            }
+            for index in 0..self.cells.len() {
+                let (cell, running) = &mut self.cells[index];
+                if let Some((finding, elapsed)) = cell.finish()
+                    && let Some(case) = running.take()
+                {
+                    self.end(case, finding, elapsed)?;
+                }
+            }
+        }
+    }
+
+    /// Whether the pools hold enough for the case beside those that run; a case that never fits is skipped, which needs no pages.
+    fn fits(&self, case: &Case) -> bool {
+        let Some((size, count)) = case.declaration.hugepages() else { return true };
+        if case.declaration.lack(self.kernel).is_some() {
+            return true;
+        }
+        let Some(pool) = self.kernel.machine.pool(size) else { return true };
+        let used: usize = self
+            .cells
+            .iter()
+            .filter(|(cell, _)| !cell.is_free())
+            .filter_map(|(_, case)| case.as_ref()?.declaration.hugepages())
+            .filter(|(other, _)| *other == size)
+            .map(|(_, count)| count)
+            .sum();
+        used + count <= pool.available() as usize
+    }
+
+    fn begin(&mut self, cell: usize, case: &'a Case, limit: Duration) -> Result<()> {
+        (self.sink)(&Entry::Start(Start { case: case.declaration.name.clone() }))?;
+        if let Some(lack) = case.declaration.lack(self.kernel) {
+            return self.end(case, Finding::skipped(lack), Duration::ZERO);
+        }
+        match self.cells[cell].0.start(case, limit) {
+            Ok(()) => {
+                self.cells[cell].1 = Some(case);
+                Ok(())
+            }
+            Err(error) => self.end(case, Finding::from(error), Duration::ZERO),
+        }
+    }
+
+    fn end(&mut self, case: &Case, finding: Finding, elapsed: Duration) -> Result<()> {
+        let Finding { mut verdict, mut reason, lacks, variant } = finding;
+        let log = self.watch.news();
+        if !log.is_empty() && matches!(verdict, Verdict::Pass | Verdict::Skip) {
+            verdict = Verdict::Fail;
+            reason = Some(format!("the kernel logged: {}", log.join(" | ")));
+        }
+        if verdict == Verdict::Fail
+            && let Some(known) = (self.judge)(case, reason.as_deref().unwrap_or_default(), self.kernel)
+        {
+            verdict = Verdict::Known;
+            reason = Some(format!("{known}; seen: {}", reason.unwrap_or_default()));
+        }
+        self.counts.add(verdict);
+        let declaration = &case.declaration;
+        (self.sink)(&Entry::Case(Box::new(CaseResult {
+            case: declaration.name.clone(),
+            area: declaration.area.clone(),
+            axes: Axes(declaration.axes.clone()),
+            statements: declaration.statements.iter().map(|id| (*id).to_owned()).collect(),
+            verdict,
+            reason,
+            lacks: if verdict == Verdict::Skip { lacks } else { None },
+            variant,
+            micros: elapsed.as_micros() as u64,
+            log,
+        })))
+    }
+}
+
+/// SIGCHLD and the signals that end a run, taken as events instead of as interruptions.
+struct Signals {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Signals {
+    fn block() -> Result<Self> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            set.add(signal);
+        }
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).named("pthread_sigmask")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).named("signalfd")?;
+        Ok(Self { fd, before })
+    }
+
+    /// Waits for a signal or the deadline; says whether the run is to end.
+    fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
+        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+            let millis = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+            PollTimeout::try_from(millis.min(60_000) as i32).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(crate::Error::call("poll", errno)),
+        }
+        let mut over = false;
+        while let Ok(Some(signal)) = self.fd.read_signal() {
+            over |= signal.ssi_signo != libc::SIGCHLD as u32;
+        }
+        Ok(over)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}

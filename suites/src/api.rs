@@ -1,0 +1,1 @@
+//! The handshake: UFFDIO_API(2const).

@@ -1,0 +1,1 @@
+//! Page faults and their messages: userfaultfd(2).

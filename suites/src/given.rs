@@ -1,0 +1,128 @@
+//! What cases start from: a userfaultfd after its handshake, a registered region, content to fill it with.
+//!
+//! A set-up step that the kernel refuses is a broken promise like any other: it fails the case.
+
+use uffd_harness::case::Stop;
+use uffd_harness::kernel;
+use uffd_harness::memory::{Memory, Page, Pattern, Region};
+use uffd_harness::mode::Mode;
+use uffd_harness::uapi::{
+    UFFD_API, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+};
+use uffd_harness::uffd::{Range, Reply, Uffd};
+
+use crate::axes::Resolver;
+use crate::expect::broken;
+
+/// A new userfaultfd, nonblocking, before its handshake.
+#[track_caller]
+pub fn raw_uffd() -> Result<Uffd, Stop> {
+    kernel::current().create().map_err(|errno| broken(format!("userfaultfd failed with {errno:?}")))
+}
+
+/// A new userfaultfd, nonblocking, after a handshake that asked for these features.
+#[track_caller]
+pub fn uffd(features: u64) -> Result<Uffd, Stop> {
+    let uffd = raw_uffd()?;
+    handshake(&uffd, features)?;
+    Ok(uffd)
+}
+
+/// The handshake with these features.
+#[track_caller]
+pub fn handshake(uffd: &Uffd, features: u64) -> Result<(), Stop> {
+    match uffd.api(UFFD_API, features).result {
+        Ok(0) => Ok(()),
+        other => Err(broken(format!("UFFDIO_API with features {features:#x} gave {other:?}"))),
+    }
+}
+
+/// Registers a range; the ioctl's bitmask.
+#[track_caller]
+pub fn register(uffd: &Uffd, range: Range, mode: Mode) -> Result<u64, Stop> {
+    let reply = uffd.register(range, mode.bits());
+    match (reply.result, reply.field) {
+        (Ok(0), uffd_harness::uffd::Field::Written(ioctls)) => Ok(ioctls as u64),
+        _ => Err(broken(format!("registering for {mode}: {reply}"))),
+    }
+}
+
+/// Private anonymous pages that hold content to copy from.
+pub fn source(size: usize, pattern: Pattern) -> Result<Region, Stop> {
+    let base = Memory::Anon.page_size();
+    let source = Memory::Anon.map(size.div_ceil(base))?;
+    pattern.fill(source.start(), size);
+    Ok(source)
+}
+
+/// A userfaultfd and a region registered with it, nothing of it mapped yet.
+///
+/// In a MINOR mode the page cache behind the region holds [`Scene::cached`] in every page.
+#[derive(Debug)]
+pub struct Scene {
+    /// The userfaultfd, nonblocking.
+    pub uffd: Uffd,
+    /// The region.
+    pub region: Region,
+    /// A shared mapping of what lies behind the region, for modes with MINOR and where asked.
+    pub alias: Option<Region>,
+}
+
+impl Scene {
+    /// A region of `pages` pages registered with `mode` at a userfaultfd without features.
+    #[track_caller]
+    pub fn new(memory: Memory, mode: Mode, pages: usize) -> Result<Self, Stop> {
+        Self::with_features(memory, mode, pages, 0)
+    }
+
+    /// The same at a userfaultfd with these features.
+    #[track_caller]
+    pub fn with_features(memory: Memory, mode: Mode, pages: usize, features: u64) -> Result<Self, Stop> {
+        let uffd = uffd(features)?;
+        let region = memory.map(pages)?;
+        let alias = if mode.has(Mode::MINOR) { Some(region.alias()?) } else { None };
+        if let Some(alias) = &alias {
+            for index in 0..pages {
+                alias.page(index).fill(Self::cached(index));
+            }
+        }
+        register(&uffd, region.range(), mode)?;
+        Ok(Self { uffd, region, alias })
+    }
+
+    /// What the page cache holds in page `index` of a MINOR scene.
+    pub const fn cached(index: usize) -> Pattern {
+        Pattern::new(0x1000 + index as u64)
+    }
+
+    /// What [`Self::resolve`] fills page `index` with.
+    pub const fn filled(resolver: Resolver, index: usize) -> Pattern {
+        match resolver {
+            Resolver::Copy => Pattern::new(0x2000 + index as u64),
+            Resolver::Zeropage => Pattern::ZERO,
+            Resolver::Continue => Self::cached(index),
+        }
+    }
+
+    /// Page `index` of the region.
+    pub fn page(&self, index: usize) -> Page {
+        self.region.page(index)
+    }
+
+    /// Fills `count` pages from page `first` by `resolver`, waking waiters or not.
+    pub fn resolve(&self, resolver: Resolver, first: usize, count: usize, wake: bool) -> Result<Reply, Stop> {
+        let range = self.region.pages(first, count);
+        Ok(match resolver {
+            Resolver::Copy => {
+                let size = self.region.page_size();
+                let source = Memory::Anon.map((size * count).div_ceil(Memory::Anon.page_size()))?;
+                for index in 0..count {
+                    Self::filled(resolver, first + index).fill(source.start() + index * size, size);
+                }
+                self.uffd.copy(range, source.start() as u64, if wake { 0 } else { UFFDIO_COPY_MODE_DONTWAKE })
+            }
+            Resolver::Zeropage => self.uffd.zeropage(range, if wake { 0 } else { UFFDIO_ZEROPAGE_MODE_DONTWAKE }),
+            Resolver::Continue => self.uffd.continue_range(range, if wake { 0 } else { UFFDIO_CONTINUE_MODE_DONTWAKE }),
+        })
+    }
+}

@@ -1,0 +1,13 @@
+use std::time::Duration;
+use uffd_conformance as _;
+use uffd_harness::{case, runner};
+fn main() {
+    let cases = case::all().unwrap();
+    let options = runner::Options { jobs: 2, time_limit: Duration::from_secs(10), suite: "0".into(), resumed: false };
+    let t = std::time::Instant::now();
+    let r = runner::run(&cases, &options, &|_, _, _| None, &mut |entry| {
+        println!("{}", serde_json::to_string(entry).unwrap());
+        Ok(())
+    });
+    eprintln!("{r:?} {:?}", t.elapsed());
+}

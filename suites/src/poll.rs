@@ -1,0 +1,1 @@
+//! poll, read and close of the descriptor: userfaultfd(2).

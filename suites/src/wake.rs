@@ -1,0 +1,1 @@
+//! `UFFDIO_WAKE`: UFFDIO_WAKE(2const).
