@@ -8,6 +8,7 @@
 pub mod axes;
 pub mod command;
 pub mod expect;
+pub mod family;
 pub mod given;
 pub mod known;
 mod prelude;
