@@ -141,6 +141,17 @@ impl Counts {
         } += 1;
     }
 
+    /// These and others together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            pass: self.pass + other.pass,
+            fail: self.fail + other.fail,
+            known: self.known + other.known,
+            skip: self.skip + other.skip,
+            error: self.error + other.error,
+        }
+    }
+
     /// All of them.
     pub fn total(self) -> usize {
         self.pass + self.fail + self.known + self.skip + self.error

@@ -10,6 +10,7 @@ pub mod command;
 pub mod expect;
 pub mod family;
 pub mod given;
+pub mod init;
 pub mod known;
 mod prelude;
 pub mod statements;
