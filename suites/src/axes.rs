@@ -87,6 +87,15 @@ pub fn one_of_each_class(
 ) {
 }
 
+/// A case on one memory type of each class that can be filled with zeros: hugetlb cannot.
+#[template]
+#[rstest]
+#[test_attr(macro_rules_attribute::apply(conformance))]
+pub fn one_of_each_class_but_hugetlb(
+    #[values(Memory::Anon, Memory::AnonThp, Memory::ShmemMemfd, Memory::ShmemPrivate)] memory: Memory,
+) {
+}
+
 /// A case on every memory type and every ioctl that fills pages of it.
 #[template]
 #[rstest]

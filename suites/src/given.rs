@@ -28,6 +28,12 @@ pub fn uffd(features: u64) -> Result<Uffd, Stop> {
     Ok(uffd)
 }
 
+/// A second descriptor of the same userfaultfd, for another thread.
+#[track_caller]
+pub fn duplicate(uffd: &Uffd) -> Result<Uffd, Stop> {
+    uffd.duplicate().map_err(|errno| broken(format!("a duplicate descriptor failed with {errno:?}")))
+}
+
 /// The handshake with these features.
 #[track_caller]
 pub fn handshake(uffd: &Uffd, features: u64) -> Result<(), Stop> {

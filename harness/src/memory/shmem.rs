@@ -59,7 +59,7 @@ pub(crate) fn tmpfs_file() -> Result<OwnedFd> {
 }
 
 /// An unnamed file on a fresh file system that is mounted nowhere and goes with its last file.
-pub(super) fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd> {
+pub fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd> {
     use rustix::mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
     };

@@ -27,8 +27,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     }
     let done: BTreeSet<&str> =
         before.iter().flat_map(|before| before.recorded.cases.keys().map(String::as_str)).collect();
-    let cases: Vec<Case> =
-        cases.into_iter().filter(|case| !done.contains(case.declaration.name.as_str())).collect();
+    let cases: Vec<Case> = cases.into_iter().filter(|case| !done.contains(case.declaration.name.as_str())).collect();
     let options = Options {
         jobs: arguments.jobs.map_or_else(|| kernel::current().machine.cpus, usize::from),
         time_limit: Duration::from_secs(arguments.time_limit),
@@ -133,7 +132,14 @@ struct Show {
 impl Show {
     fn new(format: Format) -> Self {
         let progress = format == Format::Terminal && std::io::stderr().is_terminal();
-        Self { format, terminal: terminal::Live::new(), ktap: ktap::Live::new(), lines: Vec::new(), progress, silent: false }
+        Self {
+            format,
+            terminal: terminal::Live::new(),
+            ktap: ktap::Live::new(),
+            lines: Vec::new(),
+            progress,
+            silent: false,
+        }
     }
 
     fn entry(&mut self, entry: &Entry) -> uffd_harness::Result<()> {
@@ -148,9 +154,17 @@ impl Show {
         };
         if self.progress {
             // One line that is written over again and again; errors on it matter to nobody.
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}", if text.is_empty() { self.terminal.progress() } else { String::new() });
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[K{}",
+                if text.is_empty() { self.terminal.progress() } else { String::new() }
+            );
         }
-        if text.is_empty() { Ok(()) } else { self.say(&text).map_err(|error| uffd_harness::Error::Other(error.to_string())) }
+        if text.is_empty() {
+            Ok(())
+        } else {
+            self.say(&text).map_err(|error| uffd_harness::Error::Other(error.to_string()))
+        }
     }
 
     /// Prints text; when nobody reads it any more the run goes on in silence.

@@ -1,0 +1,33 @@
+//! Arguments that the kernel cannot read or write.
+
+use crate::family::argument::{self, Unwritable};
+use crate::family::{Call, hugepages};
+use crate::prelude::*;
+
+/// An argument that cannot be read is refused with `EFAULT`.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn an_unreadable_argument_is_refused(#[values(Memory::ShmemMemfd, Memory::HugetlbMemfd)] memory: Memory) -> Outcome {
+    begin!(statements: ["COPY-026"], axes: [memory, Mode::MINOR])?;
+    argument::unreadable_is_refused(Call::Continue, memory)
+}
+
+/// When `mapped` cannot be written the page is there all the same, and nobody is woken.
+#[apply(one_of_each_class)]
+fn an_unwritable_result_field_fails_a_call_that_is_done(
+    memory: Memory,
+    #[values(Unwritable::ReadOnly, Unwritable::BehindTheEnd)] argument: Unwritable,
+) -> Outcome {
+    begin!(statements: ["COPY-027"], axes: [memory, Mode::MINOR, argument], needs: [hugepages(memory, 3)])?;
+    argument::unwritable_field_fails_a_fill_that_is_done(Call::Continue, memory, argument)
+}
+
+/// A call that is refused does not write `mapped`, and so does not mind if it cannot.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn an_unwritable_result_field_does_not_matter_to_a_refusal(
+    #[values(Unwritable::ReadOnly, Unwritable::BehindTheEnd)] argument: Unwritable,
+) -> Outcome {
+    begin!(statements: ["CONT-006"], axes: [Memory::ShmemMemfd, Mode::MINOR, argument])?;
+    argument::unwritable_field_does_not_matter_to_a_refusal(Call::Continue, Memory::ShmemMemfd, argument)
+}

@@ -1,0 +1,28 @@
+//! A target process that is gone, and one whose address space is changing.
+
+use crate::family::Call;
+use crate::family::gone::{self, Gone};
+use crate::family::pending::{self, Pending};
+use crate::prelude::*;
+
+/// When the target process is gone a wake still succeeds.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_wake_succeeds_when_the_target_is_gone(
+    #[values(Memory::Anon, Memory::ShmemMemfd, Memory::HugetlbMemfd)] memory: Memory,
+    #[values(Gone::Exited, Gone::Execed)] target: Gone,
+) -> Outcome {
+    begin!(statements: ["WAKE-006"], axes: [memory, Mode::MISSING, target])?;
+    gone::still_succeeds(Call::Wake, memory, target)
+}
+
+/// A wake does not wait for an event to be read.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn an_unread_event_does_not_hold_it_up(
+    #[values(Memory::Anon, Memory::ShmemMemfd, Memory::HugetlbMemfd)] memory: Memory,
+    #[values(Pending::Remove, Pending::Unmap, Pending::Remap, Pending::Fork)] event: Pending,
+) -> Outcome {
+    begin!(statements: ["WAKE-007"], axes: [memory, Mode::MISSING, event])?;
+    pending::does_not_hold_up_a_wake(memory, event)
+}
