@@ -14,12 +14,21 @@ fn an_unreadable_argument_is_refused(#[values(Memory::ShmemMemfd, Memory::Hugetl
 
 /// When `mapped` cannot be written the page is there all the same, and nobody is woken.
 #[apply(one_of_each_class)]
-fn an_unwritable_result_field_fails_a_call_that_is_done(
-    memory: Memory,
-    #[values(Unwritable::ReadOnly, Unwritable::BehindTheEnd)] argument: Unwritable,
-) -> Outcome {
-    begin!(statements: ["COPY-027"], axes: [memory, Mode::MINOR, argument], needs: [hugepages(memory, 3)])?;
-    argument::unwritable_field_fails_a_fill_that_is_done(Call::Continue, memory, argument)
+fn an_unwritable_result_field_fails_a_call_that_is_done(memory: Memory) -> Outcome {
+    begin!(
+        statements: ["COPY-027"],
+        axes: [memory, Mode::MINOR, Unwritable::ReadOnly],
+        needs: [hugepages(memory, 3)]
+    )?;
+    argument::unwritable_field_fails_a_fill_that_is_done(Call::Continue, memory, Unwritable::ReadOnly)
+}
+
+/// It is the same where memory ends just before `mapped`.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_result_field_that_is_not_there_fails_a_call_that_is_done() -> Outcome {
+    begin!(statements: ["COPY-027"], axes: [Memory::ShmemMemfd, Mode::MINOR, Unwritable::BehindTheEnd])?;
+    argument::unwritable_field_fails_a_fill_that_is_done(Call::Continue, Memory::ShmemMemfd, Unwritable::BehindTheEnd)
 }
 
 /// A call that is refused does not write `mapped`, and so does not mind if it cannot.

@@ -25,14 +25,7 @@ fn a_flawed_range_is_refused(memory: Memory) -> Outcome {
 #[rstest]
 #[test_attr(registered(conformance))]
 fn parts_of_a_hugepage_are_refused(
-    #[values(
-        Memory::Hugetlb,
-        Memory::HugetlbMemfd,
-        Memory::HugetlbFile,
-        Memory::HugetlbMemfdPrivate,
-        Memory::HugetlbFilePrivate
-    )]
-    memory: Memory,
+    #[values(Memory::Hugetlb, Memory::HugetlbFile, Memory::HugetlbMemfdPrivate)] memory: Memory,
 ) -> Outcome {
     begin!(statements: ["CONT-015"], axes: [memory, Mode::MINOR], needs: [hugepages(memory, 3)])?;
     range::parts_of_hugepages_are_refused(Call::Continue, memory)
@@ -59,7 +52,7 @@ fn mode_wp_needs_a_range_registered_for_it(memory: Memory) -> Outcome {
 }
 
 /// A page that is mapped already stops it: `mapped` says how far it came, and only what was mapped is woken.
-#[apply(every_memory)]
+#[apply(one_of_each_class)]
 fn a_mapped_page_stops_it(memory: Memory) -> Outcome {
     begin!(statements: ["CONT-003", "CONT-005"], axes: [memory, Mode::MINOR], needs: [hugepages(memory, 2)])?;
     partial::stops_at_each_page(Call::Continue, memory, Obstacle::Present)

@@ -7,17 +7,34 @@ use crate::prelude::*;
 
 /// When the target process is gone it gives `ESRCH` and leaves `mapped` alone.
 #[apply(one_of_each_class)]
-fn a_target_that_is_gone_gives_esrch(memory: Memory, #[values(Gone::Exited, Gone::Execed)] target: Gone) -> Outcome {
-    begin!(statements: ["CONT-020"], axes: [memory, Mode::MINOR, target])?;
-    gone::gives_esrch(Call::Continue, memory, target)
+fn a_target_that_is_gone_gives_esrch(memory: Memory) -> Outcome {
+    begin!(statements: ["CONT-020"], axes: [memory, Mode::MINOR])?;
+    gone::gives_esrch(Call::Continue, memory, Gone::Exited)
+}
+
+/// A target process that has become another program is as good as gone.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_target_that_executed_a_program_gives_esrch() -> Outcome {
+    begin!(statements: ["CONT-020"], axes: [Memory::ShmemMemfd, Mode::MINOR])?;
+    gone::gives_esrch(Call::Continue, Memory::ShmemMemfd, Gone::Execed)
 }
 
 /// While an event waits to be read it gives `EAGAIN`, and so does `mapped`.
 #[apply(one_of_each_class)]
-fn an_unread_event_holds_it_up(
-    memory: Memory,
-    #[values(Pending::Remove, Pending::Unmap, Pending::Remap, Pending::Fork)] event: Pending,
-) -> Outcome {
-    begin!(statements: ["CONT-019"], axes: [memory, Mode::MINOR, event], needs: [hugepages(memory, 3)])?;
-    pending::holds_up(Call::Continue, memory, event)
+fn an_unread_event_holds_it_up(memory: Memory) -> Outcome {
+    begin!(
+        statements: ["CONT-019"],
+        axes: [memory, Mode::MINOR, Pending::Unmap],
+        needs: [hugepages(memory, 3)]
+    )?;
+    pending::holds_up(Call::Continue, memory, Pending::Unmap)
+}
+
+/// It does not matter which event waits.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn any_unread_event_holds_it_up(#[values(Pending::Remove, Pending::Remap, Pending::Fork)] event: Pending) -> Outcome {
+    begin!(statements: ["CONT-019"], axes: [Memory::ShmemMemfd, Mode::MINOR, event])?;
+    pending::holds_up(Call::Continue, Memory::ShmemMemfd, event)
 }

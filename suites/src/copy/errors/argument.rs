@@ -13,12 +13,20 @@ fn an_unreadable_argument_is_refused(memory: Memory) -> Outcome {
 
 /// When `copy` cannot be written the page is there all the same, and nobody is woken.
 #[apply(one_of_each_class)]
-fn an_unwritable_result_field_fails_a_copy_that_is_done(
-    memory: Memory,
-    #[values(Unwritable::ReadOnly, Unwritable::BehindTheEnd)] argument: Unwritable,
-) -> Outcome {
-    begin!(statements: ["COPY-027"], axes: [memory, Mode::MISSING, argument])?;
-    argument::unwritable_field_fails_a_fill_that_is_done(Call::Copy, memory, argument)
+fn an_unwritable_result_field_fails_a_copy_that_is_done(memory: Memory) -> Outcome {
+    begin!(
+        statements: ["COPY-027"],
+        axes: [memory, Mode::MISSING, Unwritable::ReadOnly]
+    )?;
+    argument::unwritable_field_fails_a_fill_that_is_done(Call::Copy, memory, Unwritable::ReadOnly)
+}
+
+/// It is the same where memory ends just before `copy`.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_result_field_that_is_not_there_fails_a_copy_that_is_done() -> Outcome {
+    begin!(statements: ["COPY-027"], axes: [Memory::Anon, Mode::MISSING, Unwritable::BehindTheEnd])?;
+    argument::unwritable_field_fails_a_fill_that_is_done(Call::Copy, Memory::Anon, Unwritable::BehindTheEnd)
 }
 
 /// A call that is refused does not write `copy`, and so does not mind if it cannot.

@@ -2,11 +2,15 @@
 
 use std::os::fd::AsFd as _;
 
+use uffd_harness::actor::{ProcessEnding, Target};
+use uffd_harness::kernel::cgroup::MemoryGroup;
 use uffd_harness::memory::detached_file;
+use uffd_harness::memory::page_state::PageState;
 use uffd_harness::{Error, sys};
 
+use crate::expect::broken;
+use crate::family;
 use crate::family::limits::{fails_with_one_of, truncate};
-use crate::family::{self};
 use crate::prelude::*;
 
 /// A file system with room for `room` pages only, and a shared mapping of a file there with one page more.
@@ -82,4 +86,57 @@ fn a_full_hugetlbfs_fails_the_copy() -> Outcome {
         needs: [Need::Capability("CAP_SYS_ADMIN"), Need::Hugepages(2)]
     )?;
     a_full_file_system_fails_the_copy("hugetlbfs", Memory::HugetlbFile.page_size(), 1, &[Errno::ENOMEM])
+}
+
+/// What page `index` of the target is filled with.
+const fn content(index: usize) -> Pattern {
+    Pattern::new(index as u64)
+}
+
+/// A target whose control group has reached its limit gets no more pages until the limit is raised.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_full_memory_control_group_fails_the_copy(#[values(Memory::Anon, Memory::ShmemMemfd)] memory: Memory) -> Outcome {
+    const PAGES: usize = 32;
+    begin!(statements: ["COPY-034"], axes: [memory, Mode::MISSING], needs: [Need::Capability("CAP_SYS_ADMIN")])?;
+    let size = memory.page_size();
+    let group = MemoryGroup::new(PAGES / 2 * size)?;
+    let set_up = || {
+        let uffd = given::uffd(0)?;
+        let region = memory.map(PAGES)?;
+        given::register(&uffd, region.range(), Mode::MISSING)?;
+        Ok((uffd, region))
+    };
+    let mut target = Target::start(
+        || set_up().map_err(|stop: Stop| Error::Other(format!("set-up: {stop:?}"))),
+        |region, cue| {
+            cue.wait();
+            i32::from((0..PAGES).any(|index| region.page(index).differs(content(index)).is_some()))
+        },
+    )?;
+    group.take(target.process.pid())?;
+    let source = Memory::Anon.map(PAGES * size / sys::page_size())?;
+    (0..PAGES).for_each(|index| content(index).fill(source.start() + index * size, size));
+    let copy = |uffd: &Uffd, first: usize, count: usize| {
+        let range = Range::new(target.page(first).start as u64, (count * size) as u64);
+        uffd.copy(range, (source.start() + first * size) as u64, 0)
+    };
+    let reply = copy(&target.uffd, 0, PAGES);
+    // How many pages the group has room for depends on what else the kernel counts.
+    let Field::Written(done) = reply.field else { return Err(broken(format!("{reply}; expected a number of bytes"))) };
+    let done = done as usize / size;
+    reply.stops_after((done * size) as u64)?;
+    ensure!((1..PAGES).contains(&done), "{reply}; expected some of {PAGES} pages");
+    for _ in 0..2 {
+        copy(&target.uffd, done, PAGES - done).fails(Errno::ENOMEM)?;
+    }
+    let present = |index: usize| PageState::of_process(target.process.pid(), target.page(index).start);
+    for index in 0..PAGES {
+        ensure_eq!(present(index)?.present(), index < done, "whether page {index} is there, of {done} copied");
+    }
+    group.limit(1 << 30)?;
+    copy(&target.uffd, done, PAGES - done).does(((PAGES - done) * size) as u64)?;
+    target.cue()?;
+    ensure_eq!(target.process.wait()?, ProcessEnding::Exited(0), "the end of the target, which compares its pages");
+    Ok(())
 }

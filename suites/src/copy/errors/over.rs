@@ -109,12 +109,30 @@ fn a_read_write_protected_page_is_left_alone(#[values(Mode::RWP, Mode::MISSING_R
 
 /// A write-protection marker where no page is gives way to the copy; the protection stays if the copy asks for it.
 #[apply(one_of_each_class)]
-fn a_wp_marker_is_filled_over(memory: Memory, #[values(Mode::WP, Mode::MISSING_WP)] mode: Mode) -> Outcome {
+fn a_wp_marker_is_filled_over(memory: Memory) -> Outcome {
     begin!(
         statements: ["COPY-039"],
-        axes: [memory, mode],
+        axes: [memory, Mode::WP],
         needs: [Need::Feature(family::marker_feature(memory))]
     )?;
+    fill_over_a_wp_marker(memory, Mode::WP)
+}
+
+/// It is the same where missing pages fault too.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_wp_marker_in_a_range_for_missing_faults_is_filled_over(
+    #[values(Memory::Anon, Memory::ShmemMemfd)] memory: Memory,
+) -> Outcome {
+    begin!(
+        statements: ["COPY-039"],
+        axes: [memory, Mode::MISSING_WP],
+        needs: [Need::Feature(family::marker_feature(memory))]
+    )?;
+    fill_over_a_wp_marker(memory, Mode::MISSING_WP)
+}
+
+fn fill_over_a_wp_marker(memory: Memory, mode: Mode) -> Outcome {
     let scene = Scene::with_features(memory, mode, 3, family::marker_feature(memory))?;
     let size = scene.region.page_size();
     scene.uffd.writeprotect(scene.region.pages(0, 2), UFFDIO_WRITEPROTECT_MODE_WP).succeeds()?;

@@ -30,15 +30,7 @@ fn the_last_page_of_the_address_space_is_no_flaw() -> Outcome {
 #[rstest]
 #[test_attr(registered(conformance))]
 fn parts_of_a_hugepage_are_refused(
-    #[values(
-        Memory::Hugetlb,
-        Memory::HugetlbMemfd,
-        Memory::HugetlbFile,
-        Memory::HugetlbPrivate,
-        Memory::HugetlbMemfdPrivate,
-        Memory::HugetlbFilePrivate
-    )]
-    memory: Memory,
+    #[values(Memory::Hugetlb, Memory::HugetlbFile, Memory::HugetlbPrivate, Memory::HugetlbMemfdPrivate)] memory: Memory,
 ) -> Outcome {
     begin!(statements: ["COPY-035"], axes: [memory, Mode::MISSING])?;
     range::parts_of_hugepages_are_refused(Call::Copy, memory)
@@ -64,7 +56,7 @@ fn mode_wp_needs_a_range_registered_for_it(memory: Memory) -> Outcome {
 
 /// A range that is registered for other faults than missing ones is filled all the same.
 #[apply(one_of_each_class)]
-fn any_register_mode_will_do(memory: Memory, #[values(Mode::WP, Mode::MINOR, Mode::WP_MINOR)] mode: Mode) -> Outcome {
+fn any_register_mode_will_do(memory: Memory, #[values(Mode::WP, Mode::MINOR)] mode: Mode) -> Outcome {
     begin!(statements: ["COPY-019"], axes: [memory, mode])?;
     let uffd = given::uffd(0)?;
     let region = memory.map(2)?;

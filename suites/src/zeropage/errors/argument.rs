@@ -14,12 +14,20 @@ fn an_unreadable_argument_is_refused(#[values(Memory::Anon, Memory::ShmemMemfd)]
 
 /// When `zeropage` cannot be written the page is there all the same, and nobody is woken.
 #[apply(one_of_each_class_but_hugetlb)]
-fn an_unwritable_result_field_fails_a_fill_that_is_done(
-    memory: Memory,
-    #[values(Unwritable::ReadOnly, Unwritable::BehindTheEnd)] argument: Unwritable,
-) -> Outcome {
-    begin!(statements: ["COPY-027"], axes: [memory, Mode::MISSING, argument])?;
-    argument::unwritable_field_fails_a_fill_that_is_done(Call::Zeropage, memory, argument)
+fn an_unwritable_result_field_fails_a_fill_that_is_done(memory: Memory) -> Outcome {
+    begin!(
+        statements: ["COPY-027"],
+        axes: [memory, Mode::MISSING, Unwritable::ReadOnly]
+    )?;
+    argument::unwritable_field_fails_a_fill_that_is_done(Call::Zeropage, memory, Unwritable::ReadOnly)
+}
+
+/// It is the same where memory ends just before `zeropage`.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_result_field_that_is_not_there_fails_a_fill_that_is_done() -> Outcome {
+    begin!(statements: ["COPY-027"], axes: [Memory::Anon, Mode::MISSING, Unwritable::BehindTheEnd])?;
+    argument::unwritable_field_fails_a_fill_that_is_done(Call::Zeropage, Memory::Anon, Unwritable::BehindTheEnd)
 }
 
 /// A call that is refused does not write `zeropage`, and so does not mind if it cannot.

@@ -38,15 +38,7 @@ fn an_unknown_mode_bit_is_refused(memory: Memory) -> Outcome {
 #[rstest]
 #[test_attr(registered(conformance))]
 fn hugetlb_has_none(
-    #[values(
-        Memory::Hugetlb,
-        Memory::HugetlbMemfd,
-        Memory::HugetlbFile,
-        Memory::HugetlbPrivate,
-        Memory::HugetlbMemfdPrivate,
-        Memory::HugetlbFilePrivate
-    )]
-    memory: Memory,
+    #[values(Memory::Hugetlb, Memory::HugetlbFile, Memory::HugetlbPrivate, Memory::HugetlbMemfdPrivate)] memory: Memory,
 ) -> Outcome {
     begin!(statements: ["ZERO-005"], axes: [memory, Mode::MISSING])?;
     let uffd = given::uffd(0)?;
