@@ -42,7 +42,7 @@ fn mounted() -> Option<(PathBuf, Version)> {
 }
 
 impl MemoryGroup {
-    /// A group that may hold `limit` bytes; the machine's lack where that is not allowed.
+    /// A group that may hold `limit` bytes and nothing in swap; the machine's lack where that is not allowed.
     pub fn new(limit: usize) -> Result<Self> {
         let lack = |reason: String| Error::Machine(format!("no memory control group can be made: {reason}"));
         let (root, version) = mounted().ok_or_else(|| lack("no hierarchy with it is mounted".to_owned()))?;
@@ -60,6 +60,9 @@ impl MemoryGroup {
         if version == Version::V1 {
             // Who asks for more gets an error and nobody is killed.
             group.set("memory.oom_control", "1")?;
+            group.set("memory.swappiness", "0")?;
+        } else if group.folder.join("memory.swap.max").exists() {
+            group.set("memory.swap.max", "0")?;
         }
         Ok(group)
     }

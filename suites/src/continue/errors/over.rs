@@ -66,7 +66,9 @@ fn a_page_lost_by_the_hardware_is_not_mapped(
     lose_the_hardware_of(alias.page(1))?;
     stage.request.make(stage.uffd()).fails(Errno::EIO)?;
     stage.is_unchanged()?;
+    // The file loses the page, and this mapping of it what stands for the loss.
     family::advise(alias.page(1), libc::MADV_REMOVE)?;
+    family::advise(alias.page(1), libc::MADV_DONTNEED)?;
     alias.page(1).fill(stage.content());
     stage.works()
 }
