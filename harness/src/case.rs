@@ -339,7 +339,7 @@ macro_rules! conformance {
 
 /// The first statement of every case: what it checks, what it is repeated over, what it needs.
 ///
-/// ```ignore
+/// ```text
 /// begin!(statements: ["COPY-005"], axes: [memory, mode], needs: [Need::KernelFaults])?;
 /// ```
 #[macro_export]
