@@ -50,9 +50,9 @@ pub fn all() -> &'static [Known] {
 pub fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((first, rest)) => name
-            .strip_prefix(first)
-            .is_some_and(|name| name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches(rest, &name[at..]))),
+        Some((first, rest)) => name.strip_prefix(first).is_some_and(|name| {
+            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches(rest, &name[at..]))
+        }),
     }
 }
 

@@ -67,8 +67,25 @@ macro_rules! files {
 }
 
 files!(
-    "create", "api", "register", "unregister", "fault", "poll", "copy", "zeropage", "continue", "writeprotect", "wake",
-    "move", "poison", "rwprotect", "set_mode", "event", "interplay", "scan", "lifecycle",
+    "create",
+    "api",
+    "register",
+    "unregister",
+    "fault",
+    "poll",
+    "copy",
+    "zeropage",
+    "continue",
+    "writeprotect",
+    "wake",
+    "move",
+    "poison",
+    "rwprotect",
+    "set_mode",
+    "event",
+    "interplay",
+    "scan",
+    "lifecycle",
 );
 
 /// Every statement, area by area.
@@ -176,11 +193,8 @@ impl Statement {
             .map(|case| &case.declaration)
             .filter(|case| case.statements.iter().any(|id| *id == self.id))
             .collect();
-        let holes = self
-            .cells()
-            .into_iter()
-            .filter(|cell| !naming.iter().any(|case| self.is_checked_by(case, cell)))
-            .collect();
+        let holes =
+            self.cells().into_iter().filter(|cell| !naming.iter().any(|case| self.is_checked_by(case, cell))).collect();
         Coverage {
             id: self.id.clone(),
             class: self.class,

@@ -72,7 +72,10 @@ fn no_case_is_dropped_silently() {
             assert!(*line != "#[test]", "{place}: a #[test] in a library built for the command is never run");
             if *line == "#[rstest]" {
                 let next = lines[index + 1];
-                assert!(next.starts_with("#[test_attr("), "{place}: #[rstest] without #[test_attr(registered(conformance))]");
+                assert!(
+                    next.starts_with("#[test_attr("),
+                    "{place}: #[rstest] without #[test_attr(registered(conformance))]"
+                );
             }
             // A function that begins as a case does must have been registered.
             if line.starts_with("begin!(") {

@@ -4,8 +4,8 @@ use serde_json::json;
 use uffd_harness::case;
 
 use super::{PASSED, Usage, print};
-use crate::statements::{self, Class, Coverage};
 use crate::known;
+use crate::statements::{self, Class, Coverage};
 
 /// Prints which statements are checked.
 pub(super) fn coverage(json: bool) -> anyhow::Result<u8> {
@@ -65,7 +65,11 @@ pub(super) fn explain(id: &str) -> anyhow::Result<u8> {
         "{}: {}\n  class:    {}\n  source:   {}\n  since:    {}\n  memory:   {}\n  modes:    {}\n  needs:    {}\n",
         statement.id,
         statement.statement,
-        if statement.class == Class::Promise { "promise (a document states it)" } else { "observed (only the code states it)" },
+        if statement.class == Class::Promise {
+            "promise (a document states it)"
+        } else {
+            "observed (only the code states it)"
+        },
         statement.source,
         statement.since,
         list(&statement.memory, "does not depend on it"),
@@ -87,12 +91,8 @@ pub(super) fn explain(id: &str) -> anyhow::Result<u8> {
         text += &format!("    {case}\n");
     }
     for known in known::all().iter().filter(|known| known.statement == statement.id) {
-        text += &format!(
-            "  known deviation on {}: {} ({})\n",
-            known.kernels.join(", "),
-            known.happens,
-            known.reference
-        );
+        text +=
+            &format!("  known deviation on {}: {} ({})\n", known.kernels.join(", "), known.happens, known.reference);
     }
     print(&text)?;
     Ok(PASSED)

@@ -33,12 +33,14 @@ fn text(here: &Kernel) -> String {
             (Some(absence), _) => absence,
             (None, Some(Creation::Syscall)) => "by system call, faults of the kernel's own accesses too".to_owned(),
             (None, Some(Creation::Device)) => "by /dev/userfaultfd, faults of the kernel's own accesses too".to_owned(),
-            (None, _) => "only UFFD_USER_MODE_ONLY: faults of the kernel's own accesses are not delivered; to change that \
+            (None, _) =>
+                "only UFFD_USER_MODE_ONLY: faults of the kernel's own accesses are not delivered; to change that \
                           run as root, give access to /dev/userfaultfd, or sysctl vm.unprivileged_userfaultfd=1"
-                .to_owned(),
+                    .to_owned(),
         }
     );
-    let way = |refusal: &Option<String>| refusal.as_ref().map_or("yes".to_owned(), |errno| format!("refused with {errno}"));
+    let way =
+        |refusal: &Option<String>| refusal.as_ref().map_or("yes".to_owned(), |errno| format!("refused with {errno}"));
     text += &format!(
         "  system call {}, with UFFD_USER_MODE_ONLY {}, /dev/userfaultfd {}\n",
         way(&here.ways.syscall),

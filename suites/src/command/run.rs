@@ -27,15 +27,14 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     }
     let done: BTreeSet<&str> =
         before.iter().flat_map(|before| before.recorded.cases.keys().map(String::as_str)).collect();
-    let cases: Vec<Case> =
-        cases.into_iter().filter(|case| !done.contains(case.declaration.name.as_str())).collect();
+    let cases: Vec<Case> = cases.into_iter().filter(|case| !done.contains(case.declaration.name.as_str())).collect();
     let options = Options {
         jobs: arguments.jobs.map_or_else(|| kernel::current().machine.cpus, usize::from),
         time_limit: Duration::from_secs(arguments.time_limit),
         suite: env!("CARGO_PKG_VERSION").to_owned(),
         resumed: before.is_some(),
     };
-    let mut show = Show::new(arguments.format);
+    let mut show = Show::new(arguments.format, before.as_ref().map(|before| before.bytes.clone()));
     let earlier = before.as_ref().map_or_else(Counts::default, |before| before.recorded.counts());
     let died: &[CaseResult] = before.as_ref().map_or(&[], |before| &before.died);
     let mut tell = |entry: &Entry| {
@@ -47,8 +46,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let strict = |_: &Case, _: &str, _: &kernel::Kernel| None;
     let judge: &runner::Judge<'_> = if arguments.strict { &strict } else { &known::judge };
     let (counts, interrupted) = runner::run(&cases, &options, judge, &mut |entry| match entry {
-        Entry::Run(_) => {
-            tell(entry)?;
+        Entry::Run(run) => {
+            let mut run = run.clone();
+            // Their verdict is told by this run, which makes them cases of it.
+            run.cases += died.len();
+            tell(&Entry::Run(run))?;
             died.iter().try_for_each(|case| tell(&Entry::Case(Box::new(case.clone()))))
         }
         Entry::End(end) => {
@@ -88,6 +90,8 @@ fn status(counts: Counts, interrupted: bool) -> u8 {
 /// The run that is gone on with.
 struct Before {
     recorded: Recorded,
+    /// The record as it was.
+    bytes: Vec<u8>,
     /// The cases in which it died.
     died: Vec<CaseResult>,
 }
@@ -95,6 +99,8 @@ struct Before {
 impl Before {
     fn read(path: &Path, cases: &[Case], arguments: &RunArguments) -> anyhow::Result<Self> {
         let recorded = Recorded::read(path).map_err(|error| Usage(format!("--resume: {error}")))?;
+        let mut bytes = std::fs::read(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
+        bytes.push(b'\n');
         let log = match &arguments.resume_log {
             Some(path) => std::fs::read(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?,
             None => Vec::new(),
@@ -115,7 +121,7 @@ impl Before {
                 result
             })
             .collect();
-        Ok(Self { recorded, died })
+        Ok(Self { recorded, bytes, died })
     }
 }
 
@@ -131,9 +137,16 @@ struct Show {
 }
 
 impl Show {
-    fn new(format: Format) -> Self {
+    fn new(format: Format, earlier: Option<Vec<u8>>) -> Self {
         let progress = format == Format::Terminal && std::io::stderr().is_terminal();
-        Self { format, terminal: terminal::Live::new(), ktap: ktap::Live::new(), lines: Vec::new(), progress, silent: false }
+        Self {
+            format,
+            terminal: terminal::Live::new(),
+            ktap: ktap::Live::new(),
+            lines: earlier.unwrap_or_default(),
+            progress,
+            silent: false,
+        }
     }
 
     fn entry(&mut self, entry: &Entry) -> uffd_harness::Result<()> {
@@ -148,9 +161,17 @@ impl Show {
         };
         if self.progress {
             // One line that is written over again and again; errors on it matter to nobody.
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}", if text.is_empty() { self.terminal.progress() } else { String::new() });
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[K{}",
+                if text.is_empty() { self.terminal.progress() } else { String::new() }
+            );
         }
-        if text.is_empty() { Ok(()) } else { self.say(&text).map_err(|error| uffd_harness::Error::Other(error.to_string())) }
+        if text.is_empty() {
+            Ok(())
+        } else {
+            self.say(&text).map_err(|error| uffd_harness::Error::Other(error.to_string()))
+        }
     }
 
     /// Prints text; when nobody reads it any more the run goes on in silence.

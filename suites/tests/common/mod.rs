@@ -45,7 +45,9 @@ pub fn in_user() -> Option<(Command, TempDir)> {
     }
     let folder = TempDir::with_prefix_in("uffd-user-", "/tmp").expect("a folder");
     let copy = folder.path().join("uffd-conformance");
-    std::fs::copy(env!("CARGO_BIN_EXE_uffd-conformance"), &copy).expect("a copy of the command");
+    // By another process: a descriptor open for writing here could slip into a child and make the copy busy.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_uffd-conformance")).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy of the command");
     for path in [folder.path(), &copy] {
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions");
     }
@@ -56,9 +58,8 @@ pub fn in_user() -> Option<(Command, TempDir)> {
 
 /// The command where a seccomp filter answers `userfaultfd(2)` with `errno`, as containers have it, and as a user to whom
 /// `/dev/userfaultfd` is closed.
-pub fn without_userfaultfd(errno: i32) -> Option<Command> {
+pub fn without_userfaultfd(errno: i32) -> Option<(Command, TempDir)> {
     let (mut command, folder) = in_user()?;
-    let folder = folder.keep();
     let filter = [
         // Load the number of the system call.
         libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
@@ -79,7 +80,5 @@ pub fn without_userfaultfd(errno: i32) -> Option<Command> {
     };
     // SAFETY: the closure makes two system calls and allocates nothing.
     unsafe { command.pre_exec(program) };
-    // Taken away when the test process ends would be too late for a busy /tmp; the command has it open by then.
-    let _ = folder;
-    Some(command)
+    Some((command, folder))
 }
