@@ -190,6 +190,18 @@ pub fn signal_thread(thread: i32, signal: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) }).map(drop)
 }
 
+/// Forks a child that does nothing but exit, and waits for it; the fork is made in `SYS_clone`.
+///
+/// glibc's `fork` holds malloc's locks while the kernel forks, so nothing else of the process could go on while it waits there.
+pub fn fork_and_exit() -> Result<(), Errno> {
+    // SAFETY: a copy of the process without a stack of its own, as fork(2) makes it; the child makes one system call.
+    let child = Errno::result(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
+    if child == 0 {
+        exit_now(0);
+    }
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child as i32), None).map(drop)
+}
+
 /// `fork()`. Cases and keepers are forked while the process has one thread; actors are forked by cases.
 pub fn fork() -> Result<nix::unistd::ForkResult, Errno> {
     // SAFETY: callers have one thread, or the child only does what glibc's fork keeps usable (it holds malloc's locks).
@@ -323,5 +335,14 @@ pub fn become_nobody() -> Result<(), Errno> {
     setgroups(&[])?;
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
-    nix::sys::prctl::set_dumpable(true)
+    nix::sys::prctl::set_dumpable(true)?;
+    // A change of user forgets it; a case and its processes must not outlive the run.
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+}
+
+/// Leaves the process only those of its effective capabilities for which `keep` says yes.
+pub fn limit_capabilities(keep: impl Fn(caps::Capability) -> bool) -> Result<(), caps::errors::CapsError> {
+    let mut set = caps::read(None, caps::CapSet::Effective)?;
+    set.retain(|capability| keep(*capability));
+    caps::set(None, caps::CapSet::Effective, &set)
 }

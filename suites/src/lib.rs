@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod axes;
+pub mod calls;
 pub mod command;
 pub mod expect;
 pub mod family;
