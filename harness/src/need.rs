@@ -48,10 +48,12 @@ pub enum Need {
 /// The hugepages that a case on hugetlb memory gets unless it names a number.
 pub const HUGEPAGES: usize = 4;
 
+#[allow(clippy::unnecessary_wraps)] // Every caller answers with an Option.
 fn kernel(reason: impl Into<String>) -> Option<Lack> {
     Some(Lack { who: Who::Kernel, reason: reason.into() })
 }
 
+#[allow(clippy::unnecessary_wraps)] // Every caller answers with an Option.
 fn machine(reason: impl Into<String>) -> Option<Lack> {
     Some(Lack { who: Who::Machine, reason: reason.into() })
 }
@@ -126,6 +128,20 @@ impl Need {
     }
 }
 
+impl std::fmt::Display for Need {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Feature(features) => write!(out, "UFFD_FEATURE_{}", feature::names(*features).join(" UFFD_FEATURE_")),
+            Self::KernelFaults => out.write_str("faults of the kernel's own accesses"),
+            Self::UserModeOnly => out.write_str("UFFD_USER_MODE_ONLY"),
+            Self::Device => out.write_str("/dev/userfaultfd"),
+            Self::Capability(name) => out.write_str(name),
+            Self::Memory(memory) => write!(out, "{memory} memory"),
+            Self::Hugepages(count) => write!(out, "{count} hugepages"),
+        }
+    }
+}
+
 fn lacks_memory(memory: Memory, here: &Kernel, hugepages: usize) -> Option<Lack> {
     if memory == Memory::AnonThp {
         return match here.machine.thp.as_deref() {
@@ -147,12 +163,17 @@ fn lacks_memory(memory: Memory, here: &Kernel, hugepages: usize) -> Option<Lack>
         return machine(format!("no hugepages of {kib} KiB: boot with hugepagesz={kib}K"));
     };
     if pool.available() < hugepages as u64 {
-        return machine(format!(
-            "needs {hugepages} free hugepages of {kib} KiB, {} are there: run as root, or write {} to \
-             /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages",
-            pool.available(),
-            pool.total + hugepages as u64 - pool.available(),
-        ));
+        let setting = format!("/sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages");
+        let free = pool.available();
+        let wanted = pool.total + hugepages as u64 - free;
+        let what = if here.machine.uid != 0 {
+            format!("run as root, or have root write {wanted} to {setting}")
+        } else if memory.page_size() == crate::kernel::default_hugepage_size() {
+            format!("memory is too fragmented to lend them; boot with hugepages={wanted}")
+        } else {
+            format!("boot with hugepagesz={kib}K hugepages={wanted}, or write {wanted} to {setting}")
+        };
+        return machine(format!("needs {hugepages} free hugepages of {kib} KiB, {free} are there: {what}"));
     }
     None
 }

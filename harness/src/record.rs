@@ -141,9 +141,21 @@ impl Counts {
         } += 1;
     }
 
+    /// These and others together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            pass: self.pass.saturating_add(other.pass),
+            fail: self.fail.saturating_add(other.fail),
+            known: self.known.saturating_add(other.known),
+            skip: self.skip.saturating_add(other.skip),
+            error: self.error.saturating_add(other.error),
+        }
+    }
+
     /// All of them.
     pub fn total(self) -> usize {
-        self.pass + self.fail + self.known + self.skip + self.error
+        // A record from elsewhere may hold any numbers.
+        [self.fail, self.known, self.skip, self.error].into_iter().fold(self.pass, usize::saturating_add)
     }
 }
 
@@ -232,7 +244,14 @@ impl Recorded {
             match serde_json::from_slice(line) {
                 Ok(Entry::Run(next)) => match &run {
                     Some(_) if !next.resumed => bad_lines.push((index + 1, "a second run in one record".to_owned())),
-                    Some(_) => end = None,
+                    Some(_) => {
+                        end = None;
+                        // What ran when the first part ended died there, whether or not the second part says so.
+                        for case in running.drain(..) {
+                            let result = died(&case);
+                            cases.entry(case).or_insert(result);
+                        }
+                    }
                     None => run = Some(*next),
                 },
                 Ok(Entry::Start(start)) => {

@@ -1,1 +1,5 @@
 //! `UFFDIO_CONTINUE`: UFFDIO_CONTINUE(2const).
+
+mod content;
+mod errors;
+mod waiters;

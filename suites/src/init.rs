@@ -8,6 +8,7 @@
 //! - `/modules/*.ko` are loaded in the order of their names; a `zram0` or `ram0` becomes swap space.
 //! - `uffd-conformance.exit-port=N` on the kernel's command line names the port of QEMU's `isa-debug-exit`, which ends
 //!   the guest at once; without it the machine is powered off.
+#![allow(unsafe_code, reason = "process 1 makes calls that no wrapper has: swapon, iopl, out")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,1 +1,5 @@
 //! `UFFDIO_ZEROPAGE`: UFFDIO_ZEROPAGE(2const).
+
+mod content;
+mod errors;
+mod waiters;

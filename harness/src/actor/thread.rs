@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI16, AtomicI32, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::task::{self, TaskState};
 use crate::error::Named as _;
@@ -53,10 +53,20 @@ thread_local! {
     static SELF: Cell<Option<&'static Shared>> = const { Cell::new(None) };
 }
 
-/// Has SIGBUS and SIGSEGV end the actor that caused them instead of the process; any other thread still dies of them.
-pub fn install_fault_handler() -> Result<()> {
+/// Who is told of a fault that no actor caused, before the process dies of it.
+static ON_OTHER: OnceLock<fn(SignalInfo)> = OnceLock::new();
+
+/// Has SIGBUS and SIGSEGV end the actor that caused them instead of the process; any other thread still dies of them,
+/// after `tell` was called in the signal handler.
+pub fn install_fault_handler(tell: fn(SignalInfo)) -> Result<()> {
+    let _ = ON_OTHER.set(tell);
     sys::catch_faults(|info| {
-        let Some(shared) = SELF.get() else { return };
+        let Some(shared) = SELF.get() else {
+            if let Some(tell) = ON_OTHER.get() {
+                tell(info);
+            }
+            return;
+        };
         shared.signal.store(info.signal, Ordering::Relaxed);
         shared.code.store(info.code, Ordering::Relaxed);
         shared.address.store(info.address, Ordering::Relaxed);

@@ -1,0 +1,1 @@
+//! What `UFFDIO_CONTINUE` leaves in memory.

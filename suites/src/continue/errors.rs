@@ -1,0 +1,1 @@
+//! What `UFFDIO_CONTINUE` refuses, and that a refusal changes nothing.

@@ -1,0 +1,1 @@
+//! Whom `UFFDIO_CONTINUE` wakes and whom it does not.

@@ -1,0 +1,1 @@
+//! What `UFFDIO_COPY` leaves in memory.

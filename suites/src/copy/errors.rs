@@ -1,0 +1,1 @@
+//! What `UFFDIO_COPY` refuses, and that a refusal changes nothing.

@@ -1,0 +1,1 @@
+//! What `UFFDIO_WAKE` leaves in memory.

@@ -1,0 +1,1 @@
+//! What `UFFDIO_WAKE` refuses, and that a refusal changes nothing.

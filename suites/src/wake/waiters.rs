@@ -1,0 +1,1 @@
+//! Whom `UFFDIO_WAKE` wakes and whom it does not.

@@ -1,0 +1,1 @@
+//! What `UFFDIO_ZEROPAGE` leaves in memory.

@@ -1,0 +1,1 @@
+//! What `UFFDIO_ZEROPAGE` refuses, and that a refusal changes nothing.

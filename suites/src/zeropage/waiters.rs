@@ -1,0 +1,1 @@
+//! Whom `UFFDIO_ZEROPAGE` wakes and whom it does not.
