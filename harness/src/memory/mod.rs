@@ -2,6 +2,7 @@
 
 mod anon;
 pub mod content;
+mod file;
 mod hugetlb;
 pub mod page_state;
 mod region;
@@ -9,6 +10,7 @@ mod shmem;
 pub mod vma;
 
 pub use content::Pattern;
+pub use file::regular_file;
 pub use region::{Page, Region};
 
 use crate::mode::Mode;

@@ -69,6 +69,11 @@ pub(super) fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<Owne
     }
     fsconfig_create(context.as_fd()).named("fsconfig")?;
     let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).named("fsmount")?;
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::openat(&mount, ".", flags, Mode::RUSR | Mode::WUSR).named("open(O_TMPFILE)")
+    let (flags, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+    match rustix::fs::openat(&mount, ".", flags | OFlags::TMPFILE, mode) {
+        // Some file systems only learnt it lately; a file that nobody else can reach serves as well.
+        Err(rustix::io::Errno::OPNOTSUPP) => rustix::fs::openat(&mount, "file", flags | OFlags::CREATE, mode),
+        opened => opened,
+    }
+    .named("open on a detached mount")
 }
