@@ -10,6 +10,7 @@ pub mod vma;
 
 pub use content::Pattern;
 pub use region::{Page, Region};
+pub use shmem::detached_tmpfs;
 
 use crate::mode::Mode;
 use crate::{Result, kernel};
