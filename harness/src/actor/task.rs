@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use nix::unistd::Pid;
-
 use crate::{Error, Result};
 
 /// The name of the function in which a thread waits for its userfault to be resolved.
@@ -103,13 +101,10 @@ pub fn state(process: i32, thread: i32) -> Option<char> {
 
 /// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).
 ///
-/// The kernel counts a sleep a moment after the thread has left the run queue; setting the thread's affinity to what it
-/// is takes the run queue's lock and so waits for that moment.
+/// The kernel counts a sleep a moment after the thread has left the run queue. To tell in which call a thread sleeps it
+/// first waits until the thread is off its CPU, and by then the sleep is counted.
 pub fn sleeps(process: i32, thread: i32) -> Result<u64> {
-    let pid = Pid::from_raw(thread);
-    if let Ok(cpus) = nix::sched::sched_getaffinity(pid) {
-        let _ = nix::sched::sched_setaffinity(pid, &cpus);
-    }
+    let _ = read(process, thread, "syscall");
     let text = read(process, thread, "status").ok_or_else(|| Error::Other(format!("thread {thread} is gone")))?;
     text.lines()
         .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
