@@ -49,6 +49,8 @@ pub enum Need {
     Populate,
     /// io_uring, and leave to use it.
     IoUring,
+    /// A place for a file with `O_DIRECT`.
+    DirectFile,
 }
 
 /// The hugepages that a case on hugetlb memory gets unless it names a number.
@@ -136,6 +138,7 @@ impl Need {
                 Ok(()) => None,
                 Err(_) => kernel("the kernel has no MADV_POPULATE_READ"),
             },
+            Self::DirectFile => crate::actor::direct_file().err().and_then(|error| machine(error.to_string())),
             Self::IoUring => match crate::sys::uring::Ring::new() {
                 Ok(_) => None,
                 Err(nix::errno::Errno::ENOSYS) => kernel("the kernel has no io_uring"),
@@ -160,6 +163,7 @@ impl std::fmt::Display for Need {
             Self::Swap(kib) => write!(out, "{kib} KiB of free swap"),
             Self::Populate => out.write_str("MADV_POPULATE_READ"),
             Self::IoUring => out.write_str("io_uring"),
+            Self::DirectFile => out.write_str("a file system with O_DIRECT"),
         }
     }
 }

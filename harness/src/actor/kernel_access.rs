@@ -339,7 +339,7 @@ fn filled_pipe(len: usize) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// An unnamed file with `O_DIRECT` on a file system that does not only pretend (tmpfs copies all the same).
-fn direct_file() -> Result<OwnedFd> {
+pub(crate) fn direct_file() -> Result<OwnedFd> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::DIRECT;
     ["/var/tmp", "/tmp", ".", "/root"]
         .into_iter()
@@ -359,6 +359,7 @@ impl crate::case::Axis for KernelAccess {
         match self {
             Self::PopulateRead | Self::PopulateWrite => vec![Need::Populate],
             Self::UringRecv | Self::UringSend => vec![Need::IoUring],
+            Self::DirectRead | Self::DirectWrite => vec![Need::DirectFile],
             _ => Vec::new(),
         }
     }

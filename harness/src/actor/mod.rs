@@ -8,6 +8,7 @@ pub mod target;
 pub mod task;
 mod thread;
 
+pub(crate) use kernel_access::direct_file;
 pub use kernel_access::{BEFORE, DELIVERED, KernelAccess, Made};
 pub use process::{Process, ProcessEnding};
 pub use target::Target;
