@@ -228,6 +228,20 @@ impl<T: Send + 'static> Actor<T> {
         }
     }
 
+    /// Waits until the thread itself is gone, after the end of its work (yes), or sleeps in a userfault (no).
+    pub fn exits(&self) -> bool {
+        let process = std::process::id() as i32;
+        loop {
+            if !task::is_alive(process, self.thread()) {
+                return true;
+            }
+            if task::waits_for_userfault(process, self.thread()) {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// What the kernel tells of the thread.
     pub fn state(&self) -> TaskState {
         TaskState::of(std::process::id() as i32, self.thread())

@@ -1,6 +1,7 @@
 //! What this kernel offers of userfaultfd and what this machine adds: probed once, before the first case.
 
 pub mod device;
+pub mod fdinfo;
 pub mod feature;
 pub mod machine;
 pub mod pool;
