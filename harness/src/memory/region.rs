@@ -208,15 +208,6 @@ impl Page {
         pattern.differs(self.start, self.size)
     }
 
-    /// Swaps the page out: `madvise(MADV_PAGEOUT)`; the machine's lack where it stays.
-    pub fn swap_out(self) -> Result<()> {
-        sys::advise(self.start, self.size, libc::MADV_PAGEOUT).named("madvise(MADV_PAGEOUT)")?;
-        if self.state()?.swapped() {
-            return Ok(());
-        }
-        Err(Error::Machine("a page stayed in memory: needs swap space, see swapon(8) and zram".to_owned()))
-    }
-
     /// What pagemap says of the page's first entry.
     pub fn state(self) -> Result<PageState> {
         PageState::of(self.start)

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::record::{CaseResult, Recorded};
 
-use super::matrix::Kind;
+use super::matrix::{Cell, Kind};
 use super::text::{count, one_line};
 
 /// What a record says of a case.
@@ -152,6 +152,19 @@ impl<'a> Index<'a> {
     }
 }
 
+/// Whether the kernels differ at one place of their matrices, given the cells there.
+pub fn differ(cells: &[Cell<'_>]) -> bool {
+    let mut cases: BTreeMap<&str, Vec<Option<Outcome>>> = BTreeMap::new();
+    for (at, cell) in cells.iter().enumerate() {
+        for case in &cell.cases {
+            let outcomes = cases.entry(&case.case).or_default();
+            outcomes.resize(cells.len(), None);
+            outcomes[at] = Some(Outcome::of(case));
+        }
+    }
+    cases.values().any(|outcomes| change(outcomes).is_some())
+}
+
 /// The labels of records that say the same, together: what they say and who says it, in the order of the records.
 pub fn together<'l, T: PartialEq>(told: &[T], labels: &'l [String]) -> Vec<(usize, Vec<&'l str>)> {
     let mut groups: Vec<(usize, Vec<&str>)> = Vec::new();
@@ -179,26 +192,29 @@ pub fn told(group: &Group<'_>, labels: &[String]) -> Vec<(String, String)> {
 mod tests {
     use super::*;
 
-    fn outcome(kind: Kind, variant: &str) -> Option<Outcome> {
+    fn outcome(kind: Kind, variant: &str) -> Outcome {
         let variant = Some(variant.to_owned()).filter(|variant| !variant.is_empty());
-        Some(Outcome { kind, variant })
+        Outcome { kind, variant }
     }
 
     #[test]
     fn what_the_machine_lacks_is_no_difference_between_kernels() {
-        assert_eq!(change(&[outcome(Kind::Conformant, ""), outcome(Kind::MachineLacks, ""), None]), None);
-        assert_eq!(change(&[outcome(Kind::Error, ""), outcome(Kind::Conformant, "")]), None);
+        assert_eq!(change(&[Some(outcome(Kind::Conformant, "")), Some(outcome(Kind::MachineLacks, "")), None]), None);
+        assert_eq!(change(&[Some(outcome(Kind::Error, "")), Some(outcome(Kind::Conformant, ""))]), None);
     }
 
     #[test]
     fn a_missing_feature_is_told_from_another_behaviour() {
-        let lacks = outcome(Kind::KernelLacks, "");
-        assert_eq!(change(&[lacks.clone(), outcome(Kind::Conformant, "")]), Some(Change::Offered));
+        let lacks = Some(outcome(Kind::KernelLacks, ""));
+        assert_eq!(change(&[lacks.clone(), Some(outcome(Kind::Conformant, ""))]), Some(Change::Offered));
         assert_eq!(change(&[lacks.clone(), lacks]), None);
         assert_eq!(
-            change(&[outcome(Kind::Conformant, "EBUSY"), outcome(Kind::Conformant, "kept")]),
+            change(&[Some(outcome(Kind::Conformant, "EBUSY")), Some(outcome(Kind::Conformant, "kept"))]),
             Some(Change::Behaviour)
         );
-        assert_eq!(change(&[outcome(Kind::Broken, ""), outcome(Kind::Conformant, "")]), Some(Change::Behaviour));
+        assert_eq!(
+            change(&[Some(outcome(Kind::Broken, "")), Some(outcome(Kind::Conformant, ""))]),
+            Some(Change::Behaviour)
+        );
     }
 }

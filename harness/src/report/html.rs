@@ -4,9 +4,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::record::{CaseResult, Recorded};
 
-use super::compare::{Change, Index, told};
+use super::compare::{Change, Index, differ, told};
 use super::disputes::disputes;
-use super::matrix::{Cell, Kind, LEGEND, Matrix, SideBySide, Tally, differ};
+use super::matrix::{Cell, Kind, LEGEND, Matrix, SideBySide, Tally};
 use super::terminal::summary;
 use super::text::{clean, one_line};
 use super::{Catalogue, facts, labels, reason, skip_reasons, warnings};

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::case::Verdict;
 use crate::record::Recorded;
 
-use super::compare::{Change, Index, told};
+use super::compare::{Change, Index, differ, told};
 use super::disputes::disputes;
-use super::matrix::{LEGEND, Matrix, SideBySide, differ};
+use super::matrix::{LEGEND, Matrix, SideBySide};
 use super::terminal::summary;
 use super::text::{clean, one_line};
 use super::{Catalogue, facts, labels, skip_reasons, warnings, with_verdict};

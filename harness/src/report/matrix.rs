@@ -10,7 +10,7 @@ use crate::mode::Mode;
 use crate::need::Who;
 use crate::record::{CaseResult, Recorded};
 
-use super::text::one_line;
+use super::text::{count, one_line};
 
 /// What became of a case, as far as a matrix tells endings apart; from the best to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -70,13 +70,14 @@ impl Kind {
         }
     }
 
-    /// The word in a cell that holds more than one kind.
-    const fn short(self) -> &'static str {
+    /// This many of them, as short as a cell wants it.
+    fn counted(self, cases: usize) -> String {
         match self {
-            Self::Conformant => "ok",
-            Self::KernelLacks => "k-lack",
-            Self::MachineLacks => "m-lack",
-            other => other.word(),
+            Self::Conformant => format!("{cases} ok"),
+            Self::KernelLacks => format!("{cases} k-lack"),
+            Self::MachineLacks => format!("{cases} m-lack"),
+            Self::Error => count(cases, "error"),
+            other => format!("{cases} {}", other.word()),
         }
     }
 }
@@ -115,10 +116,8 @@ impl Tally {
             [] => String::new(),
             [(Kind::Conformant, cases)] => cases.to_string(),
             [(kind @ (Kind::KernelLacks | Kind::MachineLacks | Kind::Skipped), _)] => kind.word().to_owned(),
-            [(kind, cases)] => format!("{cases} {}", kind.word()),
-            mixed => {
-                mixed.iter().map(|(kind, cases)| format!("{cases} {}", kind.short())).collect::<Vec<_>>().join(" ")
-            }
+            [(kind, cases)] => kind.counted(*cases),
+            mixed => mixed.iter().map(|(kind, cases)| kind.counted(*cases)).collect::<Vec<_>>().join(" "),
         }
     }
 }
@@ -275,11 +274,6 @@ impl<'a> SideBySide<'a> {
     }
 }
 
-/// Whether the records differ at this place.
-pub fn differ(cells: &[Cell<'_>]) -> bool {
-    cells.windows(2).any(|pair| pair[0].tally() != pair[1].tally())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,6 +293,7 @@ mod tests {
         assert_eq!(tally(&[(Kind::MachineLacks, 4)]), "machine lacks");
         assert_eq!(tally(&[(Kind::Broken, 1), (Kind::Conformant, 11)]), "11 ok 1 broken");
         assert_eq!(tally(&[(Kind::KernelLacks, 2), (Kind::Conformant, 3), (Kind::Error, 1)]), "3 ok 1 error 2 k-lack");
+        assert_eq!(tally(&[(Kind::Error, 2)]), "2 errors");
     }
 
     #[test]

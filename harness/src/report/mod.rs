@@ -138,7 +138,7 @@ pub fn facts(recorded: &Recorded) -> Vec<(&'static str, String)> {
         ("THP", machine.thp.as_deref().map_or_else(|| "none".to_owned(), one_line)),
         ("userfaultfd", creation.to_owned()),
         ("features", list(&run.features)),
-        ("run", format!("{} at once, {} s a case{wall}", count(run.jobs, "case"), run.time_limit)),
+        ("run", format!("{} at once, at most {} s a case{wall}", count(run.jobs, "case"), run.time_limit)),
     ]
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::case::Verdict;
 use crate::record::{CaseResult, Entry, Recorded};
 
-use super::compare::{Change, Difference, Index, told};
-use super::matrix::{Kind, LEGEND, Matrix, SideBySide, Tally, differ};
+use super::compare::{Change, Difference, Index, differ, told};
+use super::matrix::{Kind, LEGEND, Matrix, SideBySide, Tally};
 use super::text::{clean, count, one_line, table, wrap};
 use super::{Catalogue, facts, labels, skip_reasons, warnings, with_verdict};
 
@@ -26,7 +26,12 @@ pub fn matrix(records: &[Recorded], catalogue: &Catalogue) -> String {
 pub fn summary(recorded: &Recorded) -> String {
     let tally: Tally = recorded.cases.values().map(Kind::of).collect();
     let kinds = Kind::ALL.into_iter().filter(|kind| tally.of(*kind) > 0);
-    let endings: Vec<String> = kinds.map(|kind| format!("{} {}", tally.of(kind), kind.word())).collect();
+    let endings: Vec<String> = kinds
+        .map(|kind| match (kind, tally.of(kind)) {
+            (Kind::Error, cases) => count(cases, "error"),
+            (kind, cases) => format!("{cases} {}", kind.word()),
+        })
+        .collect();
     let endings = if endings.is_empty() { "nothing was run".to_owned() } else { endings.join(", ") };
     format!("{}: {endings}", count(recorded.cases.len(), "case"))
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use uffd_harness::actor::target::Cue;
 use uffd_harness::actor::{Target, task};
-use uffd_harness::case::{Axis, Outcome, Stop};
+use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::memory::page_state::PageState;
 use uffd_harness::memory::{Memory, Region};
 use uffd_harness::mode::Mode;
@@ -15,28 +15,7 @@ use super::{Call, Request};
 use crate::ensure;
 use crate::expect::{Expect as _, Messages as _};
 use crate::given::{self, Scene};
-
-/// How the memory that the userfaultfd is for went away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
-    /// The process exited.
-    Exited,
-    /// The process executed a program.
-    Execed,
-}
-
-impl Axis for Gone {
-    fn axis(&self) -> &'static str {
-        "target"
-    }
-    fn value(&self) -> String {
-        match self {
-            Self::Exited => "exited",
-            Self::Execed => "execed",
-        }
-        .to_owned()
-    }
-}
+use crate::gone::Gone;
 
 /// A region of two pages in the target, with both in the page cache for a MINOR mode.
 fn set_up(call: Call, memory: Memory) -> Result<(Uffd, Region), Stop> {

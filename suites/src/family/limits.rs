@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use uffd_harness::actor::{Access, Actor};
 use uffd_harness::case::{Outcome, variant};
-use uffd_harness::memory::{Memory, Page, detached_file};
+use uffd_harness::memory::{Memory, Page, regular_file};
 use uffd_harness::mode::Mode;
 use uffd_harness::uapi::UFFD_FEATURE_WP_ASYNC;
 use uffd_harness::uffd::{Range, Reply};
@@ -13,6 +13,7 @@ use uffd_harness::{Errno, Error, sys};
 use super::{Call, all_absent, first_byte, holds};
 use crate::expect::{Expect as _, Messages as _, Watch as _, broken};
 use crate::given::{self, Scene};
+use crate::lay;
 use crate::{ensure, ensure_eq};
 
 /// `ftruncate` of the file behind a mapping.
@@ -38,9 +39,7 @@ pub fn fails_with_one_of(reply: Reply, errnos: &[Errno]) -> Outcome {
 pub fn nothing_is_filled_behind_the_end_of_the_file(call: Call, memory: Memory, errnos: &[Errno]) -> Outcome {
     let scene = Scene::new(memory, call.register_mode(), 3)?;
     let size = scene.region.page_size();
-    let Some(file) = scene.region.file() else {
-        return Err(Error::Other(format!("{memory} memory has no file")).into());
-    };
+    let file = lay::file_of(&scene.region)?;
     let source = given::source(3 * size, call.content(0))?;
     (0..3).for_each(|index| call.content(index).fill(source.start() + index * size, size));
     let fill = |first: usize, count: usize| {
@@ -71,9 +70,7 @@ pub fn nothing_is_filled_behind_the_end_of_the_file(call: Call, memory: Memory, 
 /// A regular file registered for asynchronous write protection offers the ioctl and refuses it with `EINVAL`.
 pub fn a_regular_file_is_not_filled(call: Call) -> Outcome {
     let base = sys::page_size();
-    // A ramfs is in every kernel, and its files are regular ones without anything special for userfaultfd.
-    let file = detached_file("ramfs", &[])?;
-    truncate(file.as_fd(), 2 * base)?;
+    let file = regular_file(2 * base)?;
     let flags = libc::MAP_PRIVATE;
     let at = sys::map(0, 2 * base, libc::PROT_READ | libc::PROT_WRITE, flags, Some(file.as_fd()), 0)
         .map_err(|errno| Error::call("mmap of a regular file", errno))?;

@@ -3,24 +3,15 @@
 use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::memory::{Memory, Page};
 use uffd_harness::uffd::Range;
-use uffd_harness::{Errno, Error, sys};
+use uffd_harness::{Errno, sys};
 
 use super::{Call, Stage, about};
 use crate::expect::Expect as _;
+use crate::lay;
 
-/// The first address behind the address space of a process: a power of two, or one page less.
+/// The first address behind the address space of a process; the page in front of it is mapped by now, so ask once.
 pub fn end_of_memory() -> Result<u64, Stop> {
-    let size = sys::page_size();
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-    for end in (40..63).rev().flat_map(|bits| [1_usize << bits, (1 << bits) - size]) {
-        match sys::map(end - size, size, libc::PROT_NONE, flags, None, 0) {
-            Ok(at) => sys::unmap(at, size).map_err(|errno| Error::call("munmap", errno))?,
-            Err(Errno::EEXIST) => {}
-            Err(_) => continue,
-        }
-        return Ok(end as u64);
-    }
-    Err(Error::Other("the end of the address space is not where it was looked for".to_owned()).into())
+    Ok((lay::last_page()? + sys::page_size()) as u64)
 }
 
 /// Every way in which a range can be wrong before the kernel looks at a mapping: what is wrong, and the range.
@@ -80,7 +71,7 @@ pub fn parts_of_hugepages_are_refused(call: Call, memory: Memory) -> Outcome {
     stage.works()
 }
 
-/// The last page of the address space is a range like any other: nothing is there, `ENOENT`.
+/// The last page of the address space is a range like any other: it is not registered, `ENOENT`.
 pub fn the_last_page_is_a_range(call: Call) -> Outcome {
     let stage = Stage::new(call, Memory::Anon)?;
     let base = sys::page_size() as u64;

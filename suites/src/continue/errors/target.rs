@@ -1,8 +1,10 @@
 //! A target process that is gone, and one whose address space is changing.
 
-use crate::family::gone::{self, Gone};
-use crate::family::pending::{self, Pending};
+use crate::calls;
+use crate::family::gone;
+use crate::family::pending;
 use crate::family::{Call, hugepages};
+use crate::gone::Gone;
 use crate::prelude::*;
 
 /// When the target process is gone it gives `ESRCH` and leaves `mapped` alone.
@@ -25,16 +27,18 @@ fn a_target_that_executed_a_program_gives_esrch() -> Outcome {
 fn an_unread_event_holds_it_up(memory: Memory) -> Outcome {
     begin!(
         statements: ["CONT-019"],
-        axes: [memory, Mode::MINOR, Pending::Unmap],
+        axes: [memory, Mode::MINOR, calls::Call::Munmap],
         needs: [hugepages(memory, 3)]
     )?;
-    pending::holds_up(Call::Continue, memory, Pending::Unmap)
+    pending::holds_up(Call::Continue, memory, calls::Call::Munmap)
 }
 
 /// It does not matter which event waits.
 #[rstest]
 #[test_attr(registered(conformance))]
-fn any_unread_event_holds_it_up(#[values(Pending::Remove, Pending::Remap, Pending::Fork)] event: Pending) -> Outcome {
+fn any_unread_event_holds_it_up(
+    #[values(calls::Call::Madvise, calls::Call::Mremap, calls::Call::Fork)] event: calls::Call,
+) -> Outcome {
     begin!(statements: ["CONT-019"], axes: [Memory::ShmemMemfd, Mode::MINOR, event])?;
     pending::holds_up(Call::Continue, Memory::ShmemMemfd, event)
 }

@@ -8,7 +8,6 @@ use uffd_harness::memory::detached_file;
 use uffd_harness::memory::page_state::PageState;
 use uffd_harness::{Error, sys};
 
-use crate::expect::broken;
 use crate::family;
 use crate::family::limits::{fails_with_one_of, truncate};
 use crate::prelude::*;

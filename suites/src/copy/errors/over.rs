@@ -2,7 +2,6 @@
 
 use uffd_harness::{Error, sys};
 
-use crate::expect::broken;
 use crate::family;
 use crate::prelude::*;
 
@@ -68,13 +67,13 @@ fn a_transparent_huge_page_is_left_alone() -> Outcome {
 #[rstest]
 #[test_attr(registered(conformance))]
 fn a_page_in_swap_is_left_alone() -> Outcome {
-    begin!(statements: ["COPY-041"], axes: [Memory::Anon, Mode::MISSING])?;
+    begin!(statements: ["COPY-041"], axes: [Memory::Anon, Mode::MISSING], needs: [given::SWAP])?;
     let region = Memory::Anon.map(2)?;
     region.page(0).fill(Pattern::new(1));
     let uffd = given::uffd(0)?;
     given::register(&uffd, region.range(), Mode::MISSING)?;
     let source = given::source(region.page_size(), Pattern::new(2))?;
-    region.page(0).swap_out()?;
+    given::swap_out(region.page(0), || Ok(region.page(0).state()?.swapped()))?;
     let copy = |index| uffd.copy(region.page(index).range(), source.start() as u64, 0);
     copy(0).fails(Errno::EEXIST)?;
     ensure!(region.page(0).state()?.swapped(), "the page has left the swap space");

@@ -3,8 +3,9 @@
 
 use uffd_harness::{Error, sys};
 
+use crate::calls;
 use crate::family::frozen::Frozen;
-use crate::family::pending::{Pending, Waiting};
+use crate::family::pending::Waiting;
 use crate::family::{self, limits};
 use crate::prelude::*;
 
@@ -93,7 +94,7 @@ fn an_event_meanwhile_stops_it(memory: Memory) -> Outcome {
     let source = Frozen::new(size, CONTENT, 0)?;
     let request = family::Call::Copy.on(page.range(), 0, 0);
     let (copier, _) = source.stop(request, &scene.uffd)?;
-    let event = Waiting::begin(&scene.uffd, Pending::Unmap)?;
+    let event = Waiting::begin(&scene.uffd, calls::Call::Munmap)?;
     source.thaw()?;
     reply_of(&copier)?.fails(Errno::EAGAIN)?;
     family::all_absent([page, scene.page(1)])?;

@@ -3,7 +3,6 @@
 use uffd_harness::memory::page_state::PageState;
 use uffd_harness::{Error, sys};
 
-use crate::expect::broken;
 use crate::family::range::end_of_memory;
 use crate::family::{self, Call, Stage, about};
 use crate::prelude::*;
@@ -133,10 +132,10 @@ fn an_untouched_source_is_faulted_in(memory: Memory) -> Outcome {
 fn a_source_in_swap_is_read(
     #[values(Memory::Anon, Memory::ShmemMemfd, Memory::ShmemPrivate)] memory: Memory,
 ) -> Outcome {
-    begin!(statements: ["COPY-014"], axes: [memory, Mode::MISSING])?;
+    begin!(statements: ["COPY-014"], axes: [memory, Mode::MISSING], needs: [given::SWAP])?;
     let scene = Scene::new(memory, Mode::MISSING, 2)?;
     let source = given::source(scene.region.page_size(), Pattern::new(1))?;
-    source.page(0).swap_out()?;
+    given::swap_out(source.page(0), || Ok(source.page(0).state()?.swapped()))?;
     scene.uffd.copy(scene.page(0).range(), source.start() as u64, 0).does(source.len() as u64)?;
     family::holds(scene.page(0), Pattern::new(1))?;
     ensure!(!PageState::of(source.start())?.swapped(), "the source is still in swap");

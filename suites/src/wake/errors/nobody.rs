@@ -18,6 +18,7 @@ fn a_wake_where_nobody_waits_succeeds(memory: Memory) -> Outcome {
     let hole = unmapped.range();
     unmapped.unmap()?;
     let (first, last) = (stage.scene.page(0), stage.scene.page(2));
+    let end = end_of_memory()?;
     for (where_, range) in [
         ("the page before", first.range()),
         ("the page behind", last.range()),
@@ -26,8 +27,8 @@ fn a_wake_where_nobody_waits_succeeds(memory: Memory) -> Outcome {
         ("unregistered memory", unregistered.range()),
         ("unregistered pages that are there", populated.range()),
         ("nothing at all", hole),
-        ("the last page of the address space", Range::new(end_of_memory()? - base, base)),
-        ("all behind the page", Range::new(last.start as u64, end_of_memory()? - last.start as u64)),
+        ("the last page of the address space", Range::new(end - base, base)),
+        ("all behind the page", Range::new(last.start as u64, end - last.start as u64)),
     ] {
         stage.make(range).succeeds().map_err(about(where_))?;
     }

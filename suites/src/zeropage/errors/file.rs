@@ -65,7 +65,7 @@ fn a_regular_file_is_not_filled() -> Outcome {
     begin!(
         statements: ["ZERO-018"],
         axes: [Mode::WP],
-        needs: [Need::Feature(UFFD_FEATURE_WP_ASYNC), Need::Capability("CAP_SYS_ADMIN")]
+        needs: [Need::Feature(UFFD_FEATURE_WP_ASYNC)]
     )?;
     limits::a_regular_file_is_not_filled(Call::Zeropage)
 }

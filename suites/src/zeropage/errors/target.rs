@@ -1,8 +1,10 @@
 //! A target process that is gone, and one whose address space is changing.
 
+use crate::calls;
 use crate::family::Call;
-use crate::family::gone::{self, Gone};
-use crate::family::pending::{self, Pending};
+use crate::family::gone;
+use crate::family::pending;
+use crate::gone::Gone;
 use crate::prelude::*;
 
 /// When the target process is gone it gives `ESRCH` and leaves `zeropage` alone.
@@ -25,15 +27,17 @@ fn a_target_that_executed_a_program_gives_esrch() -> Outcome {
 fn an_unread_event_holds_it_up(memory: Memory) -> Outcome {
     begin!(
         statements: ["ZERO-012"],
-        axes: [memory, Mode::MISSING, Pending::Unmap]
+        axes: [memory, Mode::MISSING, calls::Call::Munmap]
     )?;
-    pending::holds_up(Call::Zeropage, memory, Pending::Unmap)
+    pending::holds_up(Call::Zeropage, memory, calls::Call::Munmap)
 }
 
 /// It does not matter which event waits.
 #[rstest]
 #[test_attr(registered(conformance))]
-fn any_unread_event_holds_it_up(#[values(Pending::Remove, Pending::Remap, Pending::Fork)] event: Pending) -> Outcome {
+fn any_unread_event_holds_it_up(
+    #[values(calls::Call::Madvise, calls::Call::Mremap, calls::Call::Fork)] event: calls::Call,
+) -> Outcome {
     begin!(statements: ["ZERO-012"], axes: [Memory::Anon, Mode::MISSING, event])?;
     pending::holds_up(Call::Zeropage, Memory::Anon, event)
 }
