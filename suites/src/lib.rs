@@ -9,10 +9,13 @@ pub mod axes;
 pub mod command;
 pub mod expect;
 pub mod family;
+pub mod filled;
 pub mod given;
 pub mod known;
+pub mod look;
 mod prelude;
 pub mod statements;
+pub mod waiters;
 
 pub mod api;
 pub mod r#continue;
