@@ -31,7 +31,7 @@ fn cached_and_hole(memory: Memory, mode: Mode) -> Result<Scene, Stop> {
     let alias = region.alias()?;
     alias.page(0).fill(Scene::cached(0));
     given::register(&uffd, region.range(), mode)?;
-    Ok(Scene { uffd, region, alias: Some(alias) })
+    Ok(Scene { uffd, region, alias: Some(alias), mode, features: 0 })
 }
 
 /// With MINOR alone a hole is no fault: the kernel gives a page of zeros and says nothing; a cached page still faults.

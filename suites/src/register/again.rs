@@ -129,7 +129,8 @@ fn other_modes_replace_the_old_ones(
     begin!(statements: ["REG-038"], axes: [memory, then.first, then], needs: [then.need(memory)])?;
     let region = memory.map(2)?;
     let alias = if memory.has_alias() { Some(region.alias()?) } else { None };
-    let scene = &Scene { uffd: tracking::uffd(then.first.and(then.second))?, region, alias };
+    let both = then.first.and(then.second);
+    let scene = &Scene { uffd: tracking::uffd(both)?, region, alias, mode: both, features: tracking::features(both) };
     tracking::prepare(scene, 0, then.first);
     tracking::prepare(scene, 1, then.second);
     let Scene { uffd, region, .. } = scene;
