@@ -175,7 +175,12 @@ impl Region {
             }
             Backing::File(file) => {
                 let copy = file.try_clone().map_err(|error| Error::file("a duplicate descriptor", error))?;
-                place.map_fixed(libc::MAP_SHARED, Some(file.as_fd()))?;
+                let mapped = place.map_fixed(libc::MAP_SHARED, Some(file.as_fd()));
+                if self.memory.is_hugetlb() {
+                    mapped.map_err(hugetlb::pool)?
+                } else {
+                    mapped?
+                }
                 Backing::File(copy)
             }
         };
