@@ -103,12 +103,15 @@ pub fn state(process: i32, thread: i32) -> Option<char> {
 
 /// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).
 ///
-/// The kernel counts a sleep a moment after the thread has left the run queue; setting the thread's affinity to what it
-/// is takes the run queue's lock and so waits for that moment.
+/// The kernel counts a sleep a moment after the thread has left the run queue, and may let others in between. Its `syscall`
+/// is only told when the thread is off its processor too, which is after that moment.
 pub fn sleeps(process: i32, thread: i32) -> Result<u64> {
-    let pid = Pid::from_raw(thread);
-    if let Ok(cpus) = nix::sched::sched_getaffinity(pid) {
-        let _ = nix::sched::sched_setaffinity(pid, &cpus);
+    if read(process, thread, "syscall").is_none() {
+        // Next best: setting the affinity to what it is takes the run queue's lock.
+        let pid = Pid::from_raw(thread);
+        if let Ok(cpus) = nix::sched::sched_getaffinity(pid) {
+            let _ = nix::sched::sched_setaffinity(pid, &cpus);
+        }
     }
     let text = read(process, thread, "status").ok_or_else(|| Error::Other(format!("thread {thread} is gone")))?;
     text.lines()
