@@ -163,7 +163,11 @@ impl Declaration {
             _ => None,
         });
         match (memory, named) {
-            (Some(memory), _) => Some((memory.page_size(), named.unwrap_or(HUGEPAGES))),
+            (Some(memory), _) => {
+                // A private mapping reserves pages for itself, beside those that its file has for the page cache.
+                let twice = !memory.is_shared() && self.mode.is_some_and(|mode| mode.has(Mode::MINOR));
+                Some((memory.page_size(), named.unwrap_or(if twice { 2 * HUGEPAGES } else { HUGEPAGES })))
+            }
             (None, Some(count)) => Some((crate::kernel::default_hugepage_size(), count)),
             (None, None) => None,
         }
@@ -171,6 +175,10 @@ impl Declaration {
 
     /// The first of its needs that is missing here.
     pub fn lack(&self, here: &crate::kernel::Kernel) -> Option<Lack> {
+        if !here.machine.procfs {
+            let reason = "/proc is not mounted, so threads cannot be watched: mount -t proc proc /proc".to_owned();
+            return Some(Lack { who: Who::Machine, reason });
+        }
         let hugepages = self.hugepages().map_or(0, |(_, count)| count);
         self.needs.iter().find_map(|need| need.lack(here, hugepages))
     }
@@ -196,6 +204,24 @@ pub struct Case {
     pub declaration: Declaration,
     /// Its function.
     pub run: fn() -> Outcome,
+}
+
+impl Case {
+    /// A case without axes, statements and needs, for runs that are about the harness itself.
+    pub fn named(name: &str, run: fn() -> Outcome) -> Self {
+        let declaration = Declaration {
+            name: name.to_owned(),
+            area: name.split("::").next().unwrap_or_default().to_owned(),
+            axes: Vec::new(),
+            statements: Vec::new(),
+            needs: Vec::new(),
+            memory: None,
+            mode: None,
+            source: String::new(),
+            possible: true,
+        };
+        Self { declaration, run }
+    }
 }
 
 enum Phase {
@@ -317,7 +343,7 @@ macro_rules! conformance {
 
 /// The first statement of every case: what it checks, what it is repeated over, what it needs.
 ///
-/// ```ignore
+/// ```text
 /// begin!(statements: ["COPY-005"], axes: [memory, mode], needs: [Need::KernelFaults])?;
 /// ```
 #[macro_export]

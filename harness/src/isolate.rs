@@ -4,11 +4,14 @@
 //! printed goes to a file in memory. When it has ended, its whole process group is killed and reaped.
 
 use std::cell::UnsafeCell;
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, pthread_sigmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -18,10 +21,14 @@ use crate::actor::{TaskState, install_fault_handler};
 use crate::case::{self, Case, Stop, Verdict};
 use crate::error::Named as _;
 use crate::need::{Lack, Who};
-use crate::{Error, Result, sys};
+use crate::sys::{self, SignalInfo};
+use crate::{Error, Result};
 
 /// How much text a case may leave in its slot.
-const SLOT_BYTES: usize = 32 << 10;
+const SLOT_BYTES: usize = 16 << 10;
+
+/// How long an orphan may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How long a killed process may take to be gone.
 const DYING: Duration = Duration::from_secs(10);
@@ -81,6 +88,44 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// The finding of a case that left this many processes behind.
+    pub(crate) fn with_left_behind(mut self, left: usize) -> Self {
+        if left == 0 {
+            return self;
+        }
+        let before = self.reason.take().map(|reason| format!("; before that: {reason}")).unwrap_or_default();
+        let what = if left == 1 { "process" } else { "processes" };
+        Self { verdict: Verdict::Error, reason: Some(format!("the case left {left} {what} behind{before}")), ..self }
+    }
+}
+
+/// Ends the orphans among this process's children: whatever is neither in `ours` nor was there before; how many there were.
+///
+/// A process that left its case's group comes to us when its parent dies. It may be about to put something back, so it
+/// is given a moment to end by itself.
+pub(crate) fn sweep_orphans(ours: &[i32]) -> usize {
+    let orphans: Vec<Pid> = children().into_iter().filter(|child| !ours.contains(child)).map(Pid::from_raw).collect();
+    for orphan in &orphans {
+        let mut patience = Some(Instant::now() + GRACE);
+        while matches!(waitpid(*orphan, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)) {
+            if patience.is_some_and(|patience| Instant::now() > patience) {
+                let _ = nix::sys::signal::kill(*orphan, Signal::SIGKILL);
+                patience = None;
+            }
+            std::thread::yield_now();
+        }
+    }
+    orphans.len()
+}
+
+/// The children of this process, as far as the kernel lists them (`CONFIG_PROC_CHILDREN`).
+pub(crate) fn children() -> Vec<i32> {
+    let path = format!("/proc/self/task/{}/children", sys::thread_id());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// A place in which one case after another runs.
 pub struct Cell {
     slot: &'static Slot,
@@ -106,6 +151,11 @@ impl Cell {
     /// Whether nothing runs in it.
     pub fn is_free(&self) -> bool {
         self.running.is_none()
+    }
+
+    /// The process of the running case.
+    pub fn pid(&self) -> Option<i32> {
+        self.running.as_ref().map(|running| running.pid.as_raw())
     }
 
     /// When the running case must have ended.
@@ -152,12 +202,7 @@ impl Cell {
         let elapsed = started.elapsed();
         let left = sweep(pid);
         self.running = None;
-        let mut finding = self.judge(status);
-        if left > 0 {
-            let before = finding.reason.take().map(|reason| format!("; before that: {reason}")).unwrap_or_default();
-            finding = Finding::of(Verdict::Error, format!("the case left {left} process(es) behind{before}"));
-        }
-        Some((finding, elapsed))
+        Some((self.judge(status).with_left_behind(left), elapsed))
     }
 
     /// Kills the running case with everything it started.
@@ -253,6 +298,7 @@ fn sweep(leader: Pid) -> usize {
 
 /// The whole life of a case's process.
 fn live(slot: &'static Slot, output: &OwnedFd, case: &Case, parent: Pid) -> ! {
+    let _ = OWN.set(slot);
     let finding = match settle(output, parent) {
         Ok(()) => run(slot, case),
         Err(error) => Finding::of(Verdict::Error, error.to_string()),
@@ -274,8 +320,24 @@ fn settle(output: &OwnedFd, parent: Pid) -> Result<()> {
     }
     rustix::stdio::dup2_stdout(output.as_fd()).named("dup2")?;
     rustix::stdio::dup2_stderr(output.as_fd()).named("dup2")?;
-    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
-    install_fault_handler()
+    // A case that is about core dumps may still allow them to itself.
+    let allowed = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, allowed);
+    install_fault_handler(tell_of_own_fault)
+}
+
+/// The slot of the case that this process is.
+static OWN: OnceLock<&'static Slot> = OnceLock::new();
+
+/// Leaves word of the fault that the case's own thread is about to die of; runs in the signal handler, so it allocates nothing.
+fn tell_of_own_fault(info: SignalInfo) {
+    let mut text = [0_u8; 96];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "at {:#x}, si_code {}", info.address, info.code);
+    let left = rest.len();
+    if let Some(slot) = OWN.get() {
+        slot.put(&text[..text.len() - left]);
+    }
 }
 
 fn run(slot: &'static Slot, case: &Case) -> Finding {

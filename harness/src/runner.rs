@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::case::{Case, Verdict};
 use crate::error::Named as _;
-use crate::isolate::{Cell, Finding};
+use crate::isolate::{self, Cell, Finding};
 use crate::kernel::pool::Keeper;
 use crate::kernel::{self, Kernel};
 use crate::record::{Axes, CaseResult, Counts, End, Entry, Run, Start};
@@ -37,47 +37,80 @@ pub type Judge<'a> = dyn Fn(&Case, &str, &Kernel) -> Option<String> + 'a;
 /// Is told each entry of the record, in order; an error ends the run.
 pub type Sink<'a> = dyn FnMut(&Entry) -> Result<()> + 'a;
 
-/// The state of one run.
-struct Runner<'a> {
-    cells: Vec<(Cell, Option<&'a Case>)>,
-    judge: &'a Judge<'a>,
-    sink: &'a mut Sink<'a>,
-    counts: Counts,
+/// A process that is ready to run cases: hugepages lent, kernel probed, signals taken as events.
+///
+/// To be made and used while the process has one thread.
+pub struct Session {
+    kernel: Kernel,
+    cells: Vec<Cell>,
     watch: Watch,
-    kernel: &'a Kernel,
+    signals: Signals,
+    _keepers: Vec<Keeper>,
+    /// Children that are nobody's leftovers: the keepers, and what was there before.
+    children: Vec<i32>,
 }
 
-/// Runs `cases` in order and tells `sink` every entry; gives the counts, and whether a signal ended it early.
+impl Session {
+    /// Gets ready to run these cases, `jobs` at once.
+    pub fn begin(cases: &[Case], jobs: usize) -> Result<Self> {
+        let jobs = jobs.max(1);
+        // Orphans of a case come to us instead of init, so that they can be reaped.
+        let _ = nix::sys::prctl::set_child_subreaper(true);
+        let signals = Signals::block()?;
+        let keepers = lend_hugepages(cases, jobs);
+        let kernel = Kernel::probe();
+        let _ = kernel::current();
+        let cells = (0..jobs).map(|_| Cell::new()).collect::<Result<_>>()?;
+        Ok(Self { kernel, cells, watch: Watch::begin(), signals, _keepers: keepers, children: isolate::children() })
+    }
+
+    /// The kernel as probed when the session began.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Runs cases in order and tells `sink` of each start and verdict; gives the counts, and whether a signal ended it early.
+    pub fn run(
+        &mut self,
+        cases: &[Case],
+        limit: Duration,
+        judge: &Judge<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(Counts, bool)> {
+        let cells = std::mem::take(&mut self.cells).into_iter().map(|cell| (cell, None)).collect();
+        let mut runner = Runner {
+            cells,
+            judge,
+            sink,
+            counts: Counts::default(),
+            watch: &mut self.watch,
+            children: &self.children,
+            kernel: &self.kernel,
+        };
+        let interrupted = runner.work(cases, limit, &self.signals)?;
+        let counts = runner.counts;
+        self.cells = runner.cells.into_iter().map(|(cell, _)| cell).collect();
+        Ok((counts, interrupted))
+    }
+}
+
+/// Runs `cases` in order and tells `sink` every entry of the record; gives the counts, and whether a signal ended it early.
 ///
 /// To be called while the process has one thread. Hugepages that the cases need are lent for the time of the run.
 pub fn run(cases: &[Case], options: &Options, judge: &Judge<'_>, sink: &mut Sink<'_>) -> Result<(Counts, bool)> {
     let begun = Instant::now();
-    let jobs = options.jobs.max(1);
-    // Orphans of a case come to us instead of init, so that they can be reaped.
-    let _ = nix::sys::prctl::set_child_subreaper(true);
-    let signals = Signals::block()?;
-    let _keepers = lend_hugepages(cases, jobs);
-    let here = Kernel::probe();
-    let _ = kernel::current();
-    let mut cells = Vec::new();
-    for _ in 0..jobs {
-        cells.push((Cell::new()?, None));
-    }
+    let mut session = Session::begin(cases, options.jobs)?;
     sink(&Entry::Run(Box::new(Run {
         suite: options.suite.clone(),
-        features: feature::names(here.features),
-        kernel: here.clone(),
+        features: feature::names(session.kernel.features),
+        kernel: session.kernel.clone(),
         cases: cases.len(),
-        jobs,
+        jobs: options.jobs.max(1),
         time_limit: options.time_limit.as_secs(),
         resumed: options.resumed,
     })))?;
-    let mut runner = Runner { cells, judge, sink, counts: Counts::default(), watch: Watch::begin(), kernel: &here };
-    let interrupted = runner.work(cases, options.time_limit, &signals)?;
-    let Runner { counts, sink, cells, .. } = runner;
-    drop(cells);
-    let end = End { counts, millis: begun.elapsed().as_millis() as u64, interrupted };
-    sink(&Entry::End(end))?;
+    let (counts, interrupted) = session.run(cases, options.time_limit, judge, sink)?;
+    sink(&Entry::End(End { counts, millis: begun.elapsed().as_millis() as u64, interrupted }))?;
     Ok((counts, interrupted))
 }
 
@@ -94,11 +127,22 @@ fn lend_hugepages(cases: &[Case], jobs: usize) -> Vec<Keeper> {
         .into_iter()
         // Larger pages are only used if somebody has set them up: they cost gigabytes.
         .filter(|(size, _)| *size == kernel::default_hugepage_size())
-        .filter_map(|(size, count)| Keeper::provide(size, (count * jobs) as u64))
+        .filter_map(|(size, count)| Keeper::lend(size, (count * jobs) as u64))
         .collect()
 }
 
-impl<'a> Runner<'a> {
+/// The state of one run.
+struct Runner<'a, 's> {
+    cells: Vec<(Cell, Option<&'a Case>)>,
+    judge: &'a Judge<'a>,
+    sink: &'a mut Sink<'s>,
+    counts: Counts,
+    watch: &'a mut Watch,
+    children: &'a [i32],
+    kernel: &'a Kernel,
+}
+
+impl<'a> Runner<'a, '_> {
     fn work(&mut self, cases: &'a [Case], limit: Duration, signals: &Signals) -> Result<bool> {
         let mut waiting: VecDeque<&Case> = cases.iter().collect();
         loop {
@@ -118,12 +162,12 @@ impl<'a> Runner<'a> {
                 return Ok(true);
             }
             for index in 0..self.cells.len() {
-                let (cell, running) = &mut self.cells[index];
-                if let Some((finding, elapsed)) = cell.finish()
-                    && let Some(case) = running.take()
-                {
-                    self.end(case, finding, elapsed)?;
-                }
+                let Some((finding, elapsed)) = self.cells[index].0.finish() else { continue };
+                let Some(case) = self.cells[index].1.take() else { continue };
+                let running = self.cells.iter().filter_map(|(cell, _)| cell.pid());
+                let ours: Vec<i32> = self.children.iter().copied().chain(running).collect();
+                let finding = finding.with_left_behind(isolate::sweep_orphans(&ours));
+                self.end(case, finding, elapsed)?;
             }
         }
     }

@@ -2,7 +2,7 @@
 # A private apt root: its own sources, lists and cache, so that Debian's kernels can be
 # fetched, with signatures verified, without touching the system (and without root).
 # The script that reads this sets $keyring, $mirror and $security_mirror.
-: "${keyring:=}" "${mirror:=}" "${security_mirror:=}"
+: "${keyring:=}" "${mirror:=}" "${security_mirror:=}" "${apt_log:=}"
 
 apt_need() {
   local missing=()
@@ -29,8 +29,8 @@ apt_system_mirror() {
 # apt_open ROOT ARCH: lay out an empty private root. Uses $keyring.
 apt_open() {
   local root=$1 arch=$2
-  mkdir -p -- "$root"/{lists/partial,archives/partial,empty} || return
-  cp -- "$keyring" "$root/keyring.${keyring##*.}" || return
+  mkdir -p -- "$root"/{lists/partial,archives/partial,empty,keys} || return
+  cp -- "$keyring" "$root/keys/keyring.${keyring##*.}" || return
   # Proxy and login settings of the system stay; hooks, pins, keys and laxness do not.
   cat >"$root/apt.conf" <<CONF || return
 #clear APT::Update::Pre-Invoke;
@@ -51,8 +51,8 @@ Dir::Etc::sourcelist "$root/sources.list";
 Dir::Etc::sourceparts "$root/empty";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "$root/empty";
-Dir::Etc::trusted "$root/keyring.${keyring##*.}";
-Dir::Etc::trustedparts "$root/empty";
+Dir::Etc::trusted "/dev/null";
+Dir::Etc::trustedparts "$root/keys";
 Dir::State "$root";
 Dir::State::lists "$root/lists";
 Dir::State::status "/dev/null";
@@ -73,16 +73,21 @@ apt_update() {
     # Only the package index: the rest (translations, AppStream) is most of the bytes.
     printf 'deb [target=Packages] %s %s main\n' "$uri" "$suite"
   done >"$root/sources.list" || return
-  LC_ALL=C apt-get -q -c "$root/apt.conf" update >"$root/update.log" 2>&1
-  local log=$root/update.log reason
-  if grep -q 'No space left\|enough free space' "$log"; then return 28; fi
-  reason=$(grep -Em1 "^[EW]: .*(is not signed|NO_PUBKEY|EXPKEYSIG|BADSIG|signatures? (couldn't|were invalid))" "$log")
+  # The log stays out of the cache, which may be full; apt-get 2.6 waits for ever when it fills up under an index.
+  local log reason
+  log=$(LC_ALL=C timeout --foreground 600 apt-get -q -c "$root/apt.conf" update 2>&1)
+  (($? != 124)) || return 28
+  ! apt_lacked_space "$log" || return 28
+  reason=$(grep -Em1 "^[EW]: .*(is not signed|NO_PUBKEY|EXPKEYSIG|BADSIG|signatures? (couldn't|were invalid))" <<<"$log")
   [[ -z $reason ]] || die 3 "refused: ${reason#[EW]: } (checked against $keyring)"
   # Old suites move to an archive and new ones are not there yet: their absence is no failure.
   # Whatever else failed is one, also where apt-get itself ends with 0.
-  reason=$(grep '^[EW]: ' "$log" | grep -Ev 'does not have a Release file|404 +Not Found|File not found|index files failed' | head -n 1)
-  [[ -z $reason ]] || die 3 "the package indexes of $mirror could not be fetched: ${reason#[EW]: }"
+  # apt-get's closing lines leave some of these out, its running log does not.
+  reason=$(awk '/^Err:/ { what = $2 " " $3; getline; if (!/404 +Not Found|File not found|does not have a Release file/) { print what ":" $0; exit } }' <<<"$log")
+  [[ -n $reason ]] || reason=$(grep '^E: ' <<<"$log" | grep -Ev 'does not have a Release file|404 +Not Found|File not found|index files failed' | head -n 1)
+  [[ -z $reason ]] || die 3 "the package indexes of Debian could not be fetched: ${reason#E: }"
 }
+apt_lacked_space() { grep -q 'No space left\|enough free space' <<<"$1"; }
 
 # apt_kernels ROOT FLAVOUR: every kernel on offer, one a line:
 #   series  release  version  MiB  packages, comma-separated
@@ -134,9 +139,9 @@ apt_newest() {
   [[ -n $best ]] && printf '%s\n' "$best"
 }
 
-# apt_download ROOT PACKAGE=VERSION..: verified packages into ROOT/archives.
+# apt_download ROOT PACKAGE=VERSION..: verified packages into ROOT/archives; sets $apt_log.
 apt_download() {
   local root=$1
   shift
-  (cd -- "$root/archives" && LC_ALL=C apt-get -qq -c "$root/apt.conf" download "$@" >"$root/download.log" 2>&1)
+  apt_log=$(cd -- "$root/archives" && LC_ALL=C apt-get -qq -c "$root/apt.conf" download "$@" 2>&1)
 }

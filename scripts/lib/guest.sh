@@ -89,14 +89,16 @@ make_initramfs() {
   local module
   if [[ $mode == run ]]; then
     lines=(run --record /dev/ttyS1)
-    [[ ! -s $record ]] || lines+=(--resume /resume.jsonl)
-    lines+=("${args[@]:1}")
+    [[ ! -s $record ]] || lines+=(--resume /resume.jsonl --resume-log /resume.log)
+    if [[ -z $one_at_a_time ]]; then lines+=("${args[@]:1}"); else lines+=(--jobs 1 "${args_but_jobs[@]:1}"); fi
   fi
   printf '%s\n' "${lines[@]}" >"$work/args" || return
   {
     cpio_folder dev && cpio_device dev/console 5 1 && cpio_file init 755 "$binary" &&
       cpio_file uffd-conformance.args 644 "$work/args" || return
-    if [[ $mode == run && -s $record ]]; then cpio_file resume.jsonl 644 "$record" || return; fi
+    if [[ $mode == run && -s $record ]]; then
+      cpio_file resume.jsonl 644 "$record" && cpio_file resume.log 644 "$work/resume.log" || return
+    fi
     if [[ -n $modules ]]; then
       cpio_folder modules
       for module in "$modules"/*.ko; do
@@ -193,8 +195,9 @@ boot_guest() {
   elif [[ $accelerator == kvm && -z $up && ! -s $work/console ]]; then
     kvm_trouble=${death:-QEMU ended without a word from the guest} ending=no-kvm
   else
-    death=$(panic_line "$work/console" || printf '%s' "${death:-QEMU ended without a word from the guest (has it too little memory?)}")
     [[ -n $up ]] || ending=not-up
+    death=$(panic_line "$work/console" || printf '%s' "${death:-QEMU ended${up:+ in the middle of the run}}")
+    [[ -n $up || -s $work/console ]] || death+=" without a word from the guest (has it too little memory?)"
   fi
 }
 
@@ -226,32 +229,28 @@ seconds_since() {
   printf '%d.%d\n' $((micros / 1000000)) $((micros / 100000 % 10))
 }
 
-# The last case that started and did not end.
-open_start() {
-  local name
-  name=$(awk 'match($0, /"case":"[^"]*"/) { name = substr($0, RSTART + 8, RLENGTH - 9) }
-    /^{"type":"start"/ { open = name } /^{"type":"case"/ && name == open { open = "" } END { print open }' "$1")
-  printf '%s\n' "${name:-no case}"
+# open_starts RECORD: the cases that started and have no verdict, one a line.
+open_starts() {
+  awk 'function name() { return match($0, /"case":"[^"]*"/) ? substr($0, RSTART + 8, RLENGTH - 9) : "" }
+    /^{"type":"start"/ { open[name()] } /^{"type":"case"/ { delete open[name()] } END { for (one in open) print one }' "$1"
 }
-# Cases that were running for no fault of theirs are taken out of the record, to run again.
+# drop_open_starts RECORD: takes these out of the record, so that they run again.
 drop_open_starts() {
   awk 'function name() { return match($0, /"case":"[^"]*"/) ? substr($0, RSTART, RLENGTH) : "" }
     NR == FNR { if (/^{"type":"case"/) ended[name()]; next }
     !/^{"type":"start"/ || name() in ended' "$1" "$1" >"$work/record" && cat -- "$work/record" >"$1"
 }
 
+# console_text CONSOLE [LINES]: its end as a person would have seen it, without control characters.
+console_text() {
+  tail -n "${2:-120}" -- "$1" 2>/dev/null | LC_ALL=C sed 's/\r*$//; s/.*\r//; s/\x1b\[[0-9;]*[A-Za-z]//g; s/\t/ /g; s/[^ -~]//g; /^$/d'
+}
 panic_line() {
-  tr -d '\r' <"$1" | grep -aEm1 'Kernel panic - not syncing|BUG: |Oops' | sed 's/^\[ *[0-9.]*\] *//; s/[^ -~]//g' | grep .
+  console_text "$1" 1000 | grep -Em1 'Kernel panic - not syncing|BUG: |Oops' | sed 's/^.*\[ *[0-9]*\.[0-9]*\] *//' | grep .
 }
-
-# died_line REASON CONSOLE: the record's line for a dead guest, with the end of the kernel's log.
-died_line() {
-  local escape='s/[^ -~\t]//g; s/\t/ /g; s/\\/\\\\/g; s/"/\\"/g'
-  printf '{"type":"died","reason":"%s","log":[' "$(sed "$escape" <<<"$1")"
-  tail -n 120 -- "$2" | LC_ALL=C sed "$escape; /^$/d; s/.*/\"&\"/" | paste -sd, - | tr -d '\n'
-  printf ']}\n'
+# resume_log REASON CONSOLE: what the dead guest's kernel said at its end, for the case that was running.
+resume_log() {
+  printf 'the guest died: %s\n' "$1"
+  console_text "$2"
 }
-
-show_console() {
-  tail -n "$1" -- "$work/console" 2>/dev/null | LC_ALL=C sed 's/[^ -~\t]//g; /^$/d; s/^/  | /' >&2
-}
+show_console() { console_text "$work/console" "$1" | sed 's/^/  | /' >&2; }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI16, AtomicI32, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::task::{self, TaskState};
 use crate::error::Named as _;
@@ -53,10 +53,20 @@ thread_local! {
     static SELF: Cell<Option<&'static Shared>> = const { Cell::new(None) };
 }
 
-/// Has SIGBUS and SIGSEGV end the actor that caused them instead of the process; any other thread still dies of them.
-pub fn install_fault_handler() -> Result<()> {
+/// Who is told of a fault that no actor caused, before the process dies of it.
+static ON_OTHER: OnceLock<fn(SignalInfo)> = OnceLock::new();
+
+/// Has SIGBUS and SIGSEGV end the actor that caused them instead of the process; any other thread still dies of them,
+/// after `tell` was called in the signal handler.
+pub fn install_fault_handler(tell: fn(SignalInfo)) -> Result<()> {
+    let _ = ON_OTHER.set(tell);
     sys::catch_faults(|info| {
-        let Some(shared) = SELF.get() else { return };
+        let Some(shared) = SELF.get() else {
+            if let Some(tell) = ON_OTHER.get() {
+                tell(info);
+            }
+            return;
+        };
         shared.signal.store(info.signal, Ordering::Relaxed);
         shared.code.store(info.code, Ordering::Relaxed);
         shared.address.store(info.address, Ordering::Relaxed);
@@ -149,11 +159,7 @@ impl<T: Send + 'static> Actor<T> {
             }
             let thread = self.thread();
             if task::waits_for_userfault(process, thread) {
-                let count = task::sleeps(process, thread)?;
-                // Between the two looks it may have been woken from elsewhere; a sleep that counts is seen on both sides.
-                if task::waits_for_userfault(process, thread) && task::sleeps(process, thread)? == count {
-                    return Ok(Sight::Asleep(Sleep { count }));
-                }
+                return Ok(Sight::Asleep(Sleep { count: task::sleeps(process, thread)? }));
             }
             // Ends early when the actor does; the length bounds only how often the state is looked at.
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);
@@ -190,13 +196,49 @@ impl<T: Send + 'static> Actor<T> {
             }
             let thread = self.thread();
             let state = TaskState::of(process, thread);
-            if matches!(state.state, Some('S' | 'D')) && state.syscall != "running" && !state.syscall.is_empty() {
-                return Ok(true);
-            }
-            if state.syscall.is_empty() && matches!(state.state, Some('S' | 'D')) && state.wchan != "0" {
+            // A system call's number is only told of a thread that is switched out.
+            if matches!(state.state, Some('S' | 'D')) && state.syscall.starts_with(|first: char| first.is_ascii_digit())
+            {
                 return Ok(true);
             }
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);
+        }
+    }
+
+    /// Waits until the thread sleeps inside the system call of this number, and gives the sleep; nothing if it has ended.
+    ///
+    /// The kernel tells of a call only while the thread is off the CPU, so what is seen is settled.
+    pub fn sleep_in(&self, call: i64) -> Result<Option<Sleep>> {
+        let process = std::process::id() as i32;
+        let within = format!("{call} ");
+        loop {
+            if self.has_ended() {
+                return Ok(None);
+            }
+            let thread = self.thread();
+            if task::call(process, thread).is_some_and(|line| line.starts_with(&within)) {
+                let count = task::sleeps(process, thread)?;
+                if task::call(process, thread).is_some_and(|line| line.starts_with(&within))
+                    && task::sleeps(process, thread)? == count
+                {
+                    return Ok(Some(Sleep { count }));
+                }
+            }
+            sys::futex_wait(&self.shared.state, RUNNING, 50_000);
+        }
+    }
+
+    /// Waits until the thread itself is gone, after the end of its work (yes), or sleeps in a userfault (no).
+    pub fn exits(&self) -> bool {
+        let process = std::process::id() as i32;
+        loop {
+            if !task::is_alive(process, self.thread()) {
+                return true;
+            }
+            if task::waits_for_userfault(process, self.thread()) {
+                return false;
+            }
+            std::thread::yield_now();
         }
     }
 

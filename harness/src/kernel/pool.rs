@@ -85,15 +85,14 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Sees to it that `pages` pages of `size` bytes are available, as far as the machine lets us.
+    /// Makes the pool of pages of `size` bytes larger by `pages`, as far as the machine lets us.
     ///
-    /// Nothing if they are already, or if the pool may not be changed. To be called while the process has one thread.
-    pub fn provide(size: usize, pages: u64) -> Option<Self> {
+    /// Added to whatever is there, because another run may be counting on that. Nothing if the pool may not be changed. To be
+    /// called while the process has one thread.
+    pub fn lend(size: usize, pages: u64) -> Option<Self> {
         let size_kib = size as u64 / 1024;
-        let pool = Pool::of_size(size_kib)?;
-        let missing = pages.saturating_sub(pool.available());
         let path = format!("{FOLDER}/hugepages-{size_kib}kB/nr_hugepages");
-        if missing == 0 || rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
+        if pages == 0 || rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
             return None;
         }
         let parent = nix::unistd::getpid();
@@ -102,7 +101,7 @@ impl Keeper {
             ForkResult::Parent { child } => Self { process: child },
             ForkResult::Child => {
                 drop(ready);
-                keep(size_kib, missing as i64, report, parent);
+                keep(size_kib, pages as i64, report, parent);
             }
         };
         drop(report);

@@ -1,0 +1,194 @@
+//! Every ending of a case is told apart and harmless to the cases beside it.
+//!
+//! A case is a fork of the process that runs it, so these tests run on the one thread of their process.
+
+use std::os::fd::AsFd as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use uffd_harness::actor::{Access, Actor, Process, TaskState};
+use uffd_harness::case::{Case, Outcome, Stop, Verdict, variant};
+use uffd_harness::kernel;
+use uffd_harness::memory::Memory;
+use uffd_harness::mode::Mode;
+use uffd_harness::need::{Lack, Who};
+use uffd_harness::record::{CaseResult, Entry};
+use uffd_harness::runner::Session;
+use uffd_harness::uapi::UFFD_API;
+
+type Test = fn() -> Result<(), Failed>;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let tests: [(&str, Test); 14] = [
+        ("a_case_that_returns_passes", passes),
+        ("a_variant_is_recorded", variants),
+        ("a_broken_promise_fails", fails),
+        ("a_missing_need_skips_with_its_reason", skips),
+        ("an_error_of_the_harness_is_an_error", errors),
+        ("a_panic_is_an_error_with_its_message", panics),
+        ("a_sigbus_fails_with_its_address", sigbus),
+        ("a_sigsegv_fails_with_its_address", sigsegv),
+        ("an_abort_is_an_error", aborts),
+        ("an_early_exit_is_an_error", exits),
+        ("a_hang_fails_with_what_the_thread_waits_for", hangs),
+        ("a_process_left_behind_is_an_error_and_killed", lingers),
+        ("a_daemon_left_behind_is_killed", daemonizes),
+        ("the_cases_beside_a_bad_one_are_not_harmed", neighbours),
+    ];
+    let trials = tests.into_iter().map(|(name, test)| Trial::test(name, test)).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn run_all(cases: &[Case], limit: Duration) -> Result<Vec<CaseResult>, Failed> {
+    let mut results = Vec::new();
+    Session::begin(cases, 2)?.run(cases, limit, &|_, _, _| None, &mut |entry| {
+        if let Entry::Case(case) = entry {
+            results.push((**case).clone());
+        }
+        Ok(())
+    })?;
+    Ok(results)
+}
+
+fn run(case: fn() -> Outcome) -> Result<CaseResult, Failed> {
+    let results = run_all(&[Case::named("harness::case", case)], Duration::from_secs(2))?;
+    results.into_iter().next().ok_or_else(|| "no verdict".into())
+}
+
+/// The verdict and words that the reason holds.
+fn expect(case: fn() -> Outcome, verdict: Verdict, words: &[&str]) -> Result<CaseResult, Failed> {
+    let result = run(case)?;
+    let reason = result.reason.clone().unwrap_or_default();
+    if result.verdict != verdict || words.iter().any(|word| !reason.contains(word)) {
+        return Err(format!("{:?}: {reason}; expected {verdict:?} with {words:?}", result.verdict).into());
+    }
+    Ok(result)
+}
+
+fn passes() -> Result<(), Failed> {
+    expect(|| Ok(()), Verdict::Pass, &[]).map(drop)
+}
+
+fn variants() -> Result<(), Failed> {
+    let case = || {
+        variant("one");
+        variant("two");
+        Ok(())
+    };
+    let result = expect(case, Verdict::Pass, &[])?;
+    if result.variant.as_deref() == Some("one, two") { Ok(()) } else { Err(format!("{:?}", result.variant).into()) }
+}
+
+fn fails() -> Result<(), Failed> {
+    expect(|| Err(Stop::Fail("it does not".to_owned())), Verdict::Fail, &["it does not"]).map(drop)
+}
+
+fn skips() -> Result<(), Failed> {
+    let case = || Err(Stop::Skip(Lack { who: Who::Kernel, reason: "no such thing".to_owned() }));
+    let result = expect(case, Verdict::Skip, &["no such thing"])?;
+    if result.lacks == Some(Who::Kernel) { Ok(()) } else { Err("who lacks it is not told".into()) }
+}
+
+fn errors() -> Result<(), Failed> {
+    expect(|| Err(Stop::Error("out of luck".to_owned())), Verdict::Error, &["out of luck"]).map(drop)
+}
+
+fn panics() -> Result<(), Failed> {
+    expect(|| panic!("words of the panic"), Verdict::Error, &["panicked", "words of the panic"]).map(drop)
+}
+
+fn sigbus() -> Result<(), Failed> {
+    let case = || {
+        let region = Memory::ShmemMemfd.map(1)?;
+        rustix::fs::ftruncate(region.file().ok_or(Stop::Error("no file".to_owned()))?.as_fd(), 0)
+            .map_err(|error| Stop::Error(error.to_string()))?;
+        Access::Read.make(region.start() + 0x123);
+        Ok(())
+    };
+    expect(case, Verdict::Fail, &["SIGBUS", "123"]).map(drop)
+}
+
+fn sigsegv() -> Result<(), Failed> {
+    let case = || {
+        let region = Memory::Anon.map(1)?;
+        // The neighbour behind every region is inaccessible.
+        Access::Write.make(region.end() + 0x45);
+        Ok(())
+    };
+    expect(case, Verdict::Fail, &["SIGSEGV", "045"]).map(drop)
+}
+
+fn aborts() -> Result<(), Failed> {
+    expect(|| std::process::abort(), Verdict::Error, &["SIGABRT"]).map(drop)
+}
+
+fn exits() -> Result<(), Failed> {
+    expect(|| std::process::exit(5), Verdict::Error, &["status 5"]).map(drop)
+}
+
+/// Waits for ever for a page that nobody fills.
+fn wait_for_a_page() -> Outcome {
+    let uffd = kernel::current().create().map_err(|errno| Stop::Error(errno.to_string()))?;
+    uffd.api(UFFD_API, 0).result.map_err(|errno| Stop::Error(errno.to_string()))?;
+    let region = Memory::Anon.map(1)?;
+    uffd.register(region.range(), Mode::MISSING.bits()).result.map_err(|errno| Stop::Error(errno.to_string()))?;
+    Actor::access(Access::Read, region.start())?.join()?;
+    Ok(())
+}
+
+fn hangs() -> Result<(), Failed> {
+    // The wait channel of 5.10 is often empty; the state and the thread are told by every kernel.
+    expect(wait_for_a_page, Verdict::Fail, &["hang", "state S"]).map(drop)
+}
+
+/// Forks a process that outlives the case, and gives its id.
+fn leave_a_process(daemon: bool) -> Outcome {
+    let process = Process::start(|| {
+        let _ = nix::sys::prctl::set_pdeathsig(None);
+        if daemon {
+            let _ = nix::unistd::setsid();
+        }
+        loop {
+            nix::unistd::pause();
+        }
+    })?;
+    // Asleep in its last call: it has done all it was to do.
+    while !TaskState::of(process.pid(), process.pid()).syscall.starts_with(&libc::SYS_pause.to_string()) {
+        std::thread::yield_now();
+    }
+    variant(process.pid().to_string());
+    std::mem::forget(process);
+    Ok(())
+}
+
+fn is_gone(result: &CaseResult) -> Result<(), Failed> {
+    let pid: i32 = result.variant.as_deref().unwrap_or_default().parse()?;
+    if uffd_harness::actor::task::is_alive(pid, pid) { Err(format!("process {pid} still runs").into()) } else { Ok(()) }
+}
+
+fn lingers() -> Result<(), Failed> {
+    let result = expect(|| leave_a_process(false), Verdict::Error, &["left 1 process"])?;
+    is_gone(&result)
+}
+
+fn daemonizes() -> Result<(), Failed> {
+    let result = expect(|| leave_a_process(true), Verdict::Error, &["left 1 process"])?;
+    is_gone(&result)
+}
+
+fn neighbours() -> Result<(), Failed> {
+    let cases = [
+        Case::named("harness::aborts", || std::process::abort()),
+        Case::named("harness::good_1", || Ok(())),
+        Case::named("harness::hangs", wait_for_a_page),
+        Case::named("harness::good_2", || Ok(())),
+        Case::named("harness::panics", || panic!("on purpose")),
+        Case::named("harness::good_3", || Ok(())),
+    ];
+    let results = run_all(&cases, Duration::from_secs(1))?;
+    let good = results.iter().filter(|result| result.case.contains("good") && result.verdict == Verdict::Pass).count();
+    if results.len() == 6 && good == 3 { Ok(()) } else { Err(format!("{results:?}").into()) }
+}
