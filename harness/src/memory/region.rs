@@ -176,7 +176,7 @@ impl Region {
             Backing::File(file) => {
                 let copy = file.try_clone().map_err(|error| Error::file("a duplicate descriptor", error))?;
                 let mapped = place.map_fixed(libc::MAP_SHARED, Some(file.as_fd()));
-                mapped.map_err(|error| if self.memory.is_hugetlb() { hugetlb::pool(error) } else { error })?;
+                if self.memory.is_hugetlb() { mapped.map_err(hugetlb::pool) } else { mapped }?;
                 Backing::File(copy)
             }
         };
