@@ -173,12 +173,8 @@ impl Region {
             }
             Backing::File(file) => {
                 let copy = file.try_clone().map_err(|error| Error::file("a duplicate descriptor", error))?;
-                let mapped = place.map_fixed(libc::MAP_SHARED, Some(file.as_fd()));
-                if self.memory.is_hugetlb() {
-                    mapped.map_err(hugetlb::pool)?
-                } else {
-                    mapped?
-                }
+                let lacks = |error| if self.memory.is_hugetlb() { hugetlb::pool(error) } else { error };
+                place.map_fixed(libc::MAP_SHARED, Some(file.as_fd())).map_err(lacks)?;
                 Backing::File(copy)
             }
         };
