@@ -33,6 +33,8 @@ pub enum Need {
     Feature(u64),
     /// A userfaultfd that sees faults of the kernel's own accesses.
     KernelFaults,
+    /// `userfaultfd(0)` by the system call.
+    Syscall,
     /// `UFFD_USER_MODE_ONLY` (since 5.11).
     UserModeOnly,
     /// `/dev/userfaultfd`, and access to it.
@@ -102,6 +104,11 @@ impl Need {
                      /dev/userfaultfd, or sysctl vm.unprivileged_userfaultfd=1",
                 )
             }
+            Self::Syscall => here.ways.syscall.as_deref().and_then(|errno| {
+                machine(format!(
+                    "userfaultfd(0) is refused with {errno}: run as root, or sysctl vm.unprivileged_userfaultfd=1"
+                ))
+            }),
             Self::UserModeOnly => match here.ways.user_mode_only.as_deref() {
                 None => None,
                 Some("EINVAL") => kernel("the kernel does not know UFFD_USER_MODE_ONLY"),

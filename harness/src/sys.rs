@@ -323,5 +323,14 @@ pub fn become_nobody() -> Result<(), Errno> {
     setgroups(&[])?;
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
-    nix::sys::prctl::set_dumpable(true)
+    nix::sys::prctl::set_dumpable(true)?;
+    // A change of user forgets it; a case and its processes must not outlive the run.
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+}
+
+/// Leaves the process only those of its effective capabilities for which `keep` says yes.
+pub fn limit_capabilities(keep: impl Fn(caps::Capability) -> bool) -> Result<(), caps::errors::CapsError> {
+    let mut set = caps::read(None, caps::CapSet::Effective)?;
+    set.retain(|capability| keep(*capability));
+    caps::set(None, caps::CapSet::Effective, &set)
 }

@@ -2,10 +2,15 @@
 //!
 //! A set-up step that the kernel refuses is a broken promise like any other: it fails the case.
 
-use uffd_harness::case::Stop;
+use std::io::{PipeWriter, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+
+use uffd_harness::actor::{Process, ProcessEnding};
+use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::kernel;
 use uffd_harness::memory::{Memory, Page, Pattern, Region};
 use uffd_harness::mode::Mode;
+use uffd_harness::sys;
 use uffd_harness::uapi::{
     UFFD_API, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_ZEROPAGE_MODE_DONTWAKE,
 };
@@ -34,6 +39,63 @@ pub fn handshake(uffd: &Uffd, features: u64) -> Result<(), Stop> {
     match uffd.api(UFFD_API, features).result {
         Ok(0) => Ok(()),
         other => Err(broken(format!("UFFDIO_API with features {features:#x} gave {other:?}"))),
+    }
+}
+
+/// Runs `work` in a process forked from the case's; what it finds is what the case finds.
+#[track_caller]
+pub fn in_a_child(work: impl FnOnce() -> Outcome) -> Outcome {
+    let (mut reader, mut writer) = std::io::pipe().map_err(|error| Stop::Error(format!("pipe: {error}")))?;
+    let mut child = Process::start(|| {
+        let (text, status) = match work() {
+            Ok(()) => return 0,
+            Err(Stop::Fail(reason)) => (reason, 1),
+            Err(Stop::Skip(lack)) => (lack.reason, 2),
+            Err(other) => (format!("{other:?}"), 3),
+        };
+        let _ = writer.write_all(text.as_bytes());
+        status
+    })?;
+    drop(writer);
+    let mut text = String::new();
+    let _ = reader.read_to_string(&mut text);
+    match child.wait()? {
+        ProcessEnding::Exited(0) => Ok(()),
+        ProcessEnding::Exited(1) => Err(Stop::Fail(text)),
+        ProcessEnding::Exited(2) => Err(uffd_harness::Error::Machine(text).into()),
+        ProcessEnding::Exited(_) => Err(Stop::Error(text)),
+        ProcessEnding::Killed(signal) => Err(broken(format!("a forked process was killed by signal {signal}"))),
+    }
+}
+
+/// A process forked from the case's that has become another program, which ends with its input.
+#[derive(Debug)]
+pub struct Program {
+    process: Process,
+    input: PipeWriter,
+}
+
+impl Program {
+    /// Forks it; by the return it has passed execve(2).
+    pub fn exec() -> Result<Self, Stop> {
+        let pipe = || std::io::pipe().map_err(|error| Stop::Error(format!("pipe: {error}")));
+        let ((theirs, input), (mut passed, open)) = (pipe()?, pipe()?);
+        let process = Process::start(|| sys::exec_self_and_hold(theirs.as_fd()) as i32)?;
+        drop(open);
+        // The other end of this pipe is closed by execve.
+        let _ = passed.read(&mut [0]);
+        Ok(Self { process, input })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Lets it end, and says how it did.
+    pub fn end(mut self) -> Result<ProcessEnding, Stop> {
+        drop(self.input);
+        Ok(self.process.wait()?)
     }
 }
 

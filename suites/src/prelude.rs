@@ -15,6 +15,7 @@ pub(crate) use uffd_harness::uffd::{Field, Range, Reply, Uffd};
 pub(crate) use uffd_harness::{Errno, begin, conformance};
 
 pub(crate) use crate::axes::{Resolver, every_memory, filled_by_each, one_of_each_class};
-pub(crate) use crate::expect::{Expect as _, Messages as _, Watch as _};
+pub(crate) use crate::expect::broken;
+pub(crate) use crate::expect::{Expect as _, Handshake as _, Messages as _, Watch as _};
 pub(crate) use crate::given::{self, Scene};
 pub(crate) use crate::{ensure, ensure_eq};

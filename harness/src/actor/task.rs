@@ -101,6 +101,11 @@ pub fn state(process: i32, thread: i32) -> Option<char> {
     letter(process, thread)
 }
 
+/// The line of proc_pid_syscall(5): the number of the call that the thread sleeps in comes first.
+pub fn call(process: i32, thread: i32) -> Option<String> {
+    read(process, thread, "syscall")
+}
+
 /// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).
 ///
 /// The kernel counts a sleep a moment after the thread has left the run queue; setting the thread's affinity to what it
