@@ -24,7 +24,7 @@ use crate::sys::{self, SignalInfo};
 use crate::{Error, Result};
 
 /// How much text a case may leave in its slot.
-const SLOT_BYTES: usize = 32 << 10;
+const SLOT_BYTES: usize = 16 << 10;
 
 /// How long an orphan may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);

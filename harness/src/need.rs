@@ -50,10 +50,12 @@ pub enum Need {
 /// The hugepages that a case on hugetlb memory gets unless it names a number.
 pub const HUGEPAGES: usize = 4;
 
+#[allow(clippy::unnecessary_wraps)] // Every caller answers with an Option.
 fn kernel(reason: impl Into<String>) -> Option<Lack> {
     Some(Lack { who: Who::Kernel, reason: reason.into() })
 }
 
+#[allow(clippy::unnecessary_wraps)] // Every caller answers with an Option.
 fn machine(reason: impl Into<String>) -> Option<Lack> {
     Some(Lack { who: Who::Machine, reason: reason.into() })
 }

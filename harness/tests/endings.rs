@@ -17,10 +17,12 @@ use uffd_harness::record::{CaseResult, Entry};
 use uffd_harness::runner::Session;
 use uffd_harness::uapi::UFFD_API;
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let tests: [(&str, fn() -> Result<(), Failed>); 14] = [
+    let tests: [(&str, Test); 14] = [
         ("a_case_that_returns_passes", passes),
         ("a_variant_is_recorded", variants),
         ("a_broken_promise_fails", fails),

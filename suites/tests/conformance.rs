@@ -52,7 +52,7 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>, String> {
             let ignored = list_skips && case.declaration.lack(&here).is_some();
             let session = Arc::clone(&session);
             let name = case.declaration.name.clone();
-            Trial::ignorable_test(name, move || run(&session, case)).with_ignored_flag(ignored)
+            Trial::ignorable_test(name, move || run(&session, &case)).with_ignored_flag(ignored)
         })
         .collect())
 }
@@ -62,11 +62,11 @@ fn is_filtered_out(arguments: &Arguments, case: &Case) -> bool {
     arguments.is_filtered_out(&Trial::test(case.declaration.name.clone(), || Ok(())))
 }
 
-fn run(session: &Mutex<Option<Session>>, case: Case) -> Result<Completion, Failed> {
+fn run(session: &Mutex<Option<Session>>, case: &Case) -> Result<Completion, Failed> {
     let mut guard = session.lock().map_err(|error| error.to_string())?;
     let mut result = None;
     let ran = guard.as_mut().ok_or("the run was ended by a signal")?.run(
-        std::slice::from_ref(&case),
+        std::slice::from_ref(case),
         TIME_LIMIT,
         &known::judge,
         &mut |entry| {
