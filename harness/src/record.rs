@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -176,6 +176,7 @@ pub struct End {
 pub struct Writer {
     file: File,
     path: String,
+    is_serial: bool,
 }
 
 impl Writer {
@@ -183,7 +184,8 @@ impl Writer {
     pub fn create(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let file = File::create(path).map_err(|error| Error::file(&name, error))?;
-        Ok(Self { file, path: name })
+        let is_serial = file.is_terminal();
+        Ok(Self { file, path: name, is_serial })
     }
 
     /// Goes on with a record at its end; a last line that was cut off is taken away first.
@@ -193,14 +195,19 @@ impl Writer {
         let whole = std::fs::read(path).map_err(failed)?.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let file = std::fs::OpenOptions::new().append(true).open(path).map_err(failed)?;
         file.set_len(whole as u64).map_err(failed)?;
-        Ok(Self { file, path: name })
+        Ok(Self { file, path: name, is_serial: false })
     }
 
     /// Writes one line, whole, by one call.
     pub fn write(&mut self, entry: &Entry) -> Result<()> {
         let mut line = serde_json::to_string(entry).map_err(|error| Error::Other(error.to_string()))?;
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|error| Error::file(&self.path, error))
+        self.file.write_all(line.as_bytes()).map_err(|error| Error::file(&self.path, error))?;
+        if self.is_serial {
+            // A line that is still in the port's buffer when the kernel dies never reaches the host.
+            let _ = nix::sys::termios::tcdrain(&self.file);
+        }
+        Ok(())
     }
 }
 

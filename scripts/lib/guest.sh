@@ -195,8 +195,9 @@ boot_guest() {
   elif [[ $accelerator == kvm && -z $up && ! -s $work/console ]]; then
     kvm_trouble=${death:-QEMU ended without a word from the guest} ending=no-kvm
   else
-    death=$(panic_line "$work/console" || printf '%s' "${death:-QEMU ended without a word from the guest (has it too little memory?)}")
     [[ -n $up ]] || ending=not-up
+    death=$(panic_line "$work/console" || printf '%s' "${death:-QEMU ended${up:+ in the middle of the run}}")
+    [[ -n $up || -s $work/console ]] || death+=" without a word from the guest (has it too little memory?)"
   fi
 }
 
@@ -240,16 +241,16 @@ drop_open_starts() {
     !/^{"type":"start"/ || name() in ended' "$1" "$1" >"$work/record" && cat -- "$work/record" >"$1"
 }
 
-panic_line() {
-  tr -d '\r' <"$1" | grep -aEm1 'Kernel panic - not syncing|BUG: |Oops' | sed 's/^\[ *[0-9.]*\] *//; s/[^ -~]//g' | grep .
+# console_text CONSOLE [LINES]: its end as a person would have seen it, without control characters.
+console_text() {
+  tail -n "${2:-120}" -- "$1" 2>/dev/null | LC_ALL=C sed 's/\r*$//; s/.*\r//; s/\x1b\[[0-9;]*[A-Za-z]//g; s/\t/ /g; s/[^ -~]//g; /^$/d'
 }
-
+panic_line() {
+  console_text "$1" 1000 | grep -Em1 'Kernel panic - not syncing|BUG: |Oops' | sed 's/^.*\[ *[0-9]*\.[0-9]*\] *//' | grep .
+}
 # resume_log REASON CONSOLE: what the dead guest's kernel said at its end, for the case that was running.
 resume_log() {
   printf 'the guest died: %s\n' "$1"
-  tail -n 120 -- "$2" | LC_ALL=C sed 's/\t/ /g; s/[^ -~]//g; /^$/d'
+  console_text "$2"
 }
-
-show_console() {
-  tail -n "$1" -- "$work/console" 2>/dev/null | LC_ALL=C sed 's/[^ -~\t]//g; /^$/d; s/^/  | /' >&2
-}
+show_console() { console_text "$work/console" "$1" | sed 's/^/  | /' >&2; }

@@ -44,6 +44,42 @@ impl Axis for Resolver {
     }
 }
 
+/// Where in a range something lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The first page.
+    First,
+    /// A page with others on both sides.
+    Middle,
+    /// The last page.
+    Last,
+}
+
+impl At {
+    /// The index of that page among `count`.
+    pub const fn index(self, count: usize) -> usize {
+        match self {
+            Self::First => 0,
+            Self::Middle => count / 2,
+            Self::Last => count - 1,
+        }
+    }
+}
+
+impl Axis for At {
+    fn axis(&self) -> &'static str {
+        "at"
+    }
+    fn value(&self) -> String {
+        match self {
+            Self::First => "first",
+            Self::Middle => "middle",
+            Self::Last => "last",
+        }
+        .to_owned()
+    }
+}
+
 /// A case on every memory type.
 #[template]
 #[rstest]

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(crate) use run::PANIC_AT;
+
 /// Says, with evidence, what the running Linux kernel does with userfaultfd.
 #[derive(Debug, Parser)]
 #[command(

@@ -10,6 +10,7 @@ use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::kernel;
 use uffd_harness::memory::{Memory, Page, Pattern, Region};
 use uffd_harness::mode::Mode;
+use uffd_harness::need::{Lack, Who};
 use uffd_harness::sys;
 use uffd_harness::uapi::{
     UFFD_API, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_ZEROPAGE_MODE_DONTWAKE,
@@ -18,6 +19,11 @@ use uffd_harness::uffd::{Range, Reply, Uffd};
 
 use crate::axes::Resolver;
 use crate::expect::broken;
+
+/// Ends the case: this kernel has no such thing, as only trying could tell.
+pub fn kernel_lacks(reason: impl Into<String>) -> Stop {
+    Stop::Skip(Lack { who: Who::Kernel, reason: reason.into() })
+}
 
 /// A new userfaultfd, nonblocking, before its handshake.
 #[track_caller]

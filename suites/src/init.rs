@@ -6,6 +6,8 @@
 //!   ended; between them stands the record (of `run`), or the standard output (of any other command).
 //! - Everything else, the kernel's messages too, goes to the console.
 //! - `/modules/*.ko` are loaded in the order of their names; a `zram0` or `ram0` becomes swap space.
+//! - `uffd-conformance.panic-at=CASE` on the kernel's command line makes the kernel panic when that case starts: the test of
+//!   what such a death costs.
 //! - `uffd-conformance.exit-port=N` on the kernel's command line names the port of QEMU's `isa-debug-exit`, which ends
 //!   the guest at once; without it the machine is powered off.
 #![allow(unsafe_code, reason = "process 1 makes calls that no wrapper has: swapon, iopl, out")]
@@ -80,7 +82,11 @@ fn command(host: &File) -> io::Result<ExitStatus> {
     let arguments = fs::read_to_string(ARGUMENTS).unwrap_or_else(|_| format!("run\n--record\n{HOST}\n"));
     let arguments: Vec<&str> = arguments.lines().collect();
     let mut command = Command::new("/proc/self/exe");
-    command.args(&arguments).stdin(Stdio::null());
+    // The console is a log here: progress that overwrites itself would only blur it.
+    command.args(&arguments).env("TERM", "dumb").stdin(Stdio::null());
+    if let Some(case) = on_command_line("uffd-conformance.panic-at=") {
+        command.env(crate::command::PANIC_AT, case);
+    }
     if arguments.first() != Some(&"run") {
         command.stdout(host.as_fd().try_clone_to_owned()?);
     }
@@ -197,9 +203,14 @@ fn switch_off(status: i32) -> ! {
 }
 
 fn exit_port() -> Option<u16> {
-    let line = fs::read_to_string("/proc/cmdline").ok()?;
-    let port = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("uffd-conformance.exit-port="))?;
+    let port = on_command_line("uffd-conformance.exit-port=")?;
     u16::from_str_radix(port.trim_start_matches("0x"), 16).ok()
+}
+
+/// What follows `name` on the kernel's command line.
+fn on_command_line(name: &str) -> Option<String> {
+    let line = fs::read_to_string("/proc/cmdline").ok()?;
+    line.split_ascii_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned)
 }
 
 /// Ends QEMU through its `isa-debug-exit` device: a power-off takes the kernel half a second more.

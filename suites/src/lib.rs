@@ -5,15 +5,20 @@
 //! `statements/*.toml`.
 #![deny(unsafe_code)]
 
+pub mod argument;
 pub mod axes;
+pub mod calls;
 pub mod command;
 pub mod expect;
 pub mod family;
 pub mod given;
+pub mod gone;
 pub mod init;
 pub mod known;
+pub mod lay;
 mod prelude;
 pub mod statements;
+pub mod tracking;
 
 pub mod api;
 pub mod r#continue;

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use nix::unistd::Pid;
-
 use crate::{Error, Result};
 
 /// The name of the function in which a thread waits for its userfault to be resolved.
@@ -69,13 +67,18 @@ impl fmt::Display for TaskState {
     }
 }
 
-/// Whether the thread sleeps in the kernel waiting for a userfault to be resolved.
+/// Whether the thread sleeps in the kernel waiting for a userfault to be resolved; a yes is settled.
 ///
-/// `wchan` is only told of a thread that is off the run queue, so a yes is settled: the thread sleeps until somebody wakes
-/// it. Kernels before 5.16 often leave `wchan` empty on x86; then the kernel stack tells (root), and without that a thread that
+/// To tell the `syscall` of a sleeping thread the kernel waits until it is switched out for good (`wait_task_inactive`), and of any
+/// other it says `running`: so a yes means that the thread sleeps until somebody wakes it, and is no longer on its way there.
+/// Kernels before 5.16 often leave `wchan` empty on x86; then the kernel stack tells (root), and without that a thread that
 /// sleeps outside any system call, which only a page fault can do.
 pub fn waits_for_userfault(process: i32, thread: i32) -> bool {
     if !matches!(letter(process, thread), Some('S' | 'D')) {
+        return false;
+    }
+    let syscall = read(process, thread, "syscall");
+    if syscall.as_deref().is_some_and(|line| line.trim() == "running") {
         return false;
     }
     match read(process, thread, "wchan").as_deref().map(str::trim) {
@@ -83,12 +86,10 @@ pub fn waits_for_userfault(process: i32, thread: i32) -> bool {
         Some("" | "0") | None => {}
         Some(_) => return false,
     }
-    if let Some(stack) = read(process, thread, "stack")
-        && !stack.trim().is_empty()
-    {
-        return stack.contains(WAITING) && matches!(letter(process, thread), Some('S' | 'D'));
+    match read(process, thread, "stack") {
+        Some(stack) if !stack.trim().is_empty() => stack.contains(WAITING),
+        _ => syscall.is_some_and(|line| line.starts_with("-1 ")),
     }
-    read(process, thread, "syscall").is_some_and(|line| line.starts_with("-1 "))
 }
 
 /// Whether the thread exists and has not ended.
@@ -108,13 +109,8 @@ pub fn call(process: i32, thread: i32) -> Option<String> {
 
 /// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).
 ///
-/// The kernel counts a sleep a moment after the thread has left the run queue; setting the thread's affinity to what it
-/// is takes the run queue's lock and so waits for that moment.
+/// Counted when the thread is switched out: of a thread that [`waits_for_userfault`] the number stands.
 pub fn sleeps(process: i32, thread: i32) -> Result<u64> {
-    let pid = Pid::from_raw(thread);
-    if let Ok(cpus) = nix::sched::sched_getaffinity(pid) {
-        let _ = nix::sched::sched_setaffinity(pid, &cpus);
-    }
     let text = read(process, thread, "status").ok_or_else(|| Error::Other(format!("thread {thread} is gone")))?;
     text.lines()
         .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())

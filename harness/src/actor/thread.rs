@@ -159,11 +159,7 @@ impl<T: Send + 'static> Actor<T> {
             }
             let thread = self.thread();
             if task::waits_for_userfault(process, thread) {
-                let count = task::sleeps(process, thread)?;
-                // Between the two looks it may have been woken from elsewhere; a sleep that counts is seen on both sides.
-                if task::waits_for_userfault(process, thread) && task::sleeps(process, thread)? == count {
-                    return Ok(Sight::Asleep(Sleep { count }));
-                }
+                return Ok(Sight::Asleep(Sleep { count: task::sleeps(process, thread)? }));
             }
             // Ends early when the actor does; the length bounds only how often the state is looked at.
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);
@@ -200,10 +196,9 @@ impl<T: Send + 'static> Actor<T> {
             }
             let thread = self.thread();
             let state = TaskState::of(process, thread);
-            if matches!(state.state, Some('S' | 'D')) && state.syscall != "running" && !state.syscall.is_empty() {
-                return Ok(true);
-            }
-            if state.syscall.is_empty() && matches!(state.state, Some('S' | 'D')) && state.wchan != "0" {
+            // A system call's number is only told of a thread that is switched out.
+            if matches!(state.state, Some('S' | 'D')) && state.syscall.starts_with(|first: char| first.is_ascii_digit())
+            {
                 return Ok(true);
             }
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);
@@ -230,6 +225,20 @@ impl<T: Send + 'static> Actor<T> {
                 }
             }
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);
+        }
+    }
+
+    /// Waits until the thread itself is gone, after the end of its work (yes), or sleeps in a userfault (no).
+    pub fn exits(&self) -> bool {
+        let process = std::process::id() as i32;
+        loop {
+            if !task::is_alive(process, self.thread()) {
+                return true;
+            }
+            if task::waits_for_userfault(process, self.thread()) {
+                return false;
+            }
+            std::thread::yield_now();
         }
     }
 

@@ -1,6 +1,7 @@
 //! What this kernel offers of userfaultfd and what this machine adds: probed once, before the first case.
 
 pub mod device;
+pub mod fdinfo;
 pub mod feature;
 pub mod machine;
 pub mod pool;
@@ -135,20 +136,22 @@ impl Kernel {
     }
 
     /// One line for a person if there is no userfaultfd at all, with what to do.
+    ///
+    /// Any other refusal is the kernel's defect, and cases are there to say so.
     pub fn absence(&self) -> Option<String> {
-        if self.creation.is_none() {
-            let errno = self.ways.user_mode_only.as_deref().unwrap_or_default();
-            let why = match errno {
-                "ENOSYS" => "this kernel has no userfaultfd (CONFIG_USERFAULTFD), or a seccomp filter hides it",
-                "EPERM" => {
-                    "userfaultfd is refused (a seccomp filter, or a kernel before 5.11 with \
-                     vm.unprivileged_userfaultfd=0): run as root, or outside the container"
-                }
-                _ => "userfaultfd cannot be created",
-            };
-            return Some(format!("{why}: userfaultfd(2) answered {errno}"));
+        if self.creation.is_some() {
+            return None;
         }
-        self.handshake.as_ref().map(|errno| format!("userfaultfd is there, but UFFDIO_API answered {errno}"))
+        let errno = self.ways.syscall.as_deref().unwrap_or_default();
+        let why = match errno {
+            "ENOSYS" => "this kernel has no userfaultfd (CONFIG_USERFAULTFD), or a seccomp filter hides it",
+            "EPERM" => {
+                "userfaultfd is refused (a seccomp filter, or a kernel before 5.11 with vm.unprivileged_userfaultfd=0): \
+                 run as root, or outside the container"
+            }
+            _ => return None,
+        };
+        Some(format!("{why}: userfaultfd(2) answered {errno}"))
     }
 }
 

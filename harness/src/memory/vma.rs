@@ -35,6 +35,14 @@ pub fn count(range: Range) -> Result<usize> {
     Ok(text.lines().filter_map(bounds).filter(|(start, end)| *start < range.end() && *end > range.start).count())
 }
 
+/// The mapping of this name, such as `[vdso]` or `[stack]`.
+pub fn named(name: &str) -> Result<Option<Range>> {
+    let path = "/proc/self/maps";
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+    let line = text.lines().find(|line| line.split_whitespace().nth(5) == Some(name));
+    Ok(line.and_then(bounds).map(|(start, end)| Range::new(start, end - start)))
+}
+
 fn bounds(line: &str) -> Option<(u64, u64)> {
     let (start, end) = line.split_whitespace().next()?.split_once('-')?;
     Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))

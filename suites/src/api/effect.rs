@@ -1,9 +1,9 @@
 //! What a feature does when it was asked for, and that it does nothing when it was not: UFFDIO_API(2const).
 
-use uffd_harness::case::Axis;
 use uffd_harness::{kernel, sys};
 
 use super::{all_quiet_but, offered};
+use crate::calls::Call;
 use crate::prelude::*;
 
 /// `THREAD_ID` puts the faulting thread's id into the message, and without it there is none.
@@ -180,64 +180,6 @@ fn rwp_async_lets_accesses_through() -> Outcome {
         }
     }
     Ok(())
-}
-
-/// A call of which userfaultfd can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Fork,
-    Mremap,
-    Madvise,
-    Munmap,
-}
-
-impl Call {
-    const FEATURES: [u64; 4] =
-        [UFFD_FEATURE_EVENT_FORK, UFFD_FEATURE_EVENT_REMAP, UFFD_FEATURE_EVENT_REMOVE, UFFD_FEATURE_EVENT_UNMAP];
-
-    /// The feature that asks for its event.
-    const fn feature(self) -> u64 {
-        Self::FEATURES[self as usize]
-    }
-
-    /// A thread that makes the call on the second of two pages; `Err` says why it failed.
-    fn start(self, region: &Region) -> uffd_harness::Result<Actor<Result<(), String>>> {
-        let (start, size) = (region.page(1).start, region.page_size());
-        Actor::start(move || match self {
-            Self::Fork => Process::start(|| 0).and_then(|mut child| child.wait()).map(drop).map_err(|e| e.to_string()),
-            Self::Mremap => {
-                let (flags, target) = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, start + size);
-                sys::remap(start, size, size, flags, target).map(drop).map_err(|e| e.to_string())
-            }
-            Self::Madvise => sys::advise(start, size, libc::MADV_DONTNEED).map_err(|e| e.to_string()),
-            Self::Munmap => sys::unmap(start, size).map_err(|e| e.to_string()),
-        })
-    }
-
-    fn event(self, region: &Region, message: Message) -> bool {
-        let (start, end) = (region.page(1).start as u64, region.end() as u64);
-        match (self, message.event()) {
-            (Self::Fork, Event::Fork { .. }) => true,
-            (Self::Mremap, Event::Remap { from, to, len }) => (from, to, len) == (start, end, end - start),
-            (Self::Madvise, Event::Remove { start: s, end: e }) | (Self::Munmap, Event::Unmap { start: s, end: e }) => {
-                (s, e) == (start, end)
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Axis for Call {
-    fn axis(&self) -> &'static str {
-        "call"
-    }
-    fn value(&self) -> String {
-        format!("{self:?}").to_lowercase()
-    }
-    fn needs(&self) -> Vec<Need> {
-        let fork = (*self == Self::Fork).then_some(Need::Capability("CAP_SYS_PTRACE"));
-        fork.into_iter().chain([Need::Feature(self.feature())]).collect()
-    }
 }
 
 /// With its feature a call waits until its event was read; with any other feature, or none, it neither waits nor tells.

@@ -31,6 +31,7 @@ fn text(here: &Kernel) -> String {
         "userfaultfd  {}\n",
         match (here.absence(), here.creation) {
             (Some(absence), _) => absence,
+            (None, None) => "cannot be created, see below; the cases say what is wrong with it".to_owned(),
             (None, Some(Creation::Syscall)) => "by system call, faults of the kernel's own accesses too".to_owned(),
             (None, Some(Creation::Device)) => "by /dev/userfaultfd, faults of the kernel's own accesses too".to_owned(),
             (None, _) =>
@@ -47,6 +48,9 @@ fn text(here: &Kernel) -> String {
         way(&here.ways.user_mode_only),
         way(&here.ways.device)
     );
+    if let Some(errno) = &here.handshake {
+        text += &format!("handshake    UFFDIO_API without features failed with {errno}: a defect of this kernel\n");
+    }
     text += &format!("features     {:#x}\n", here.features);
     for (bit, name) in FEATURES {
         text += &format!("  {} UFFD_FEATURE_{name}\n", if here.has(bit) { "yes" } else { " no" });

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use uffd_harness::Error;
 use uffd_harness::case::{self, Case};
 use uffd_harness::kernel;
 use uffd_harness::record::{Axes, CaseResult, Counts, Entry, Recorded, Writer, died};
@@ -13,6 +14,10 @@ use uffd_harness::runner::{self, Options};
 
 use super::{ERROR, FAILED, Format, PASSED, RunArguments, Usage, filter, is_closed_pipe, print, report};
 use crate::known;
+
+/// Names the case at whose start the kernel is made to panic. Process 1 of a guest sets it when the kernel's command line says
+/// so, to show that such a death costs one case.
+pub(crate) const PANIC_AT: &str = "UFFD_CONFORMANCE_PANIC_AT";
 
 /// Lines of a dead guest's log that are kept with the case that was running.
 const LOG_LINES: usize = 60;
@@ -37,11 +42,18 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let mut show = Show::new(arguments.format, before.as_ref().map(|before| before.bytes.clone()));
     let earlier = before.as_ref().map_or_else(Counts::default, |before| before.recorded.counts());
     let died: &[CaseResult] = before.as_ref().map_or(&[], |before| &before.died);
+    let panic_at = std::env::var(PANIC_AT).ok();
     let mut tell = |entry: &Entry| {
         if let Some(record) = &mut record {
             record.write(entry)?;
         }
-        show.entry(entry)
+        show.entry(entry)?;
+        match (entry, &panic_at) {
+            (Entry::Start(start), Some(case)) if start.case == *case => {
+                std::fs::write("/proc/sysrq-trigger", "c").map_err(|error| Error::file("/proc/sysrq-trigger", error))
+            }
+            _ => Ok(()),
+        }
     };
     let strict = |_: &Case, _: &str, _: &kernel::Kernel| None;
     let judge: &runner::Judge<'_> = if arguments.strict { &strict } else { &known::judge };
@@ -66,7 +78,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
 
 /// A record that cannot be written is refused before the first case.
 fn writer(arguments: &RunArguments) -> anyhow::Result<Option<Writer>> {
-    let refused = |error: uffd_harness::Error| {
+    let refused = |error: Error| {
         anyhow::Error::new(Usage(format!("the record cannot be written: {error}; name another file by --record")))
     };
     match (&arguments.record, &arguments.resume) {
@@ -138,7 +150,9 @@ struct Show {
 
 impl Show {
     fn new(format: Format, earlier: Option<Vec<u8>>) -> Self {
-        let progress = format == Format::Terminal && std::io::stderr().is_terminal();
+        let progress = format == Format::Terminal
+            && std::io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         Self {
             format,
             terminal: terminal::Live::new(),
@@ -150,7 +164,7 @@ impl Show {
     }
 
     fn entry(&mut self, entry: &Entry) -> uffd_harness::Result<()> {
-        let line = serde_json::to_string(entry).map_err(|error| uffd_harness::Error::Other(error.to_string()))?;
+        let line = serde_json::to_string(entry).map_err(|error| Error::Other(error.to_string()))?;
         self.lines.extend_from_slice(line.as_bytes());
         self.lines.push(b'\n');
         let text = match self.format {
@@ -167,11 +181,7 @@ impl Show {
                 if text.is_empty() { self.terminal.progress() } else { String::new() }
             );
         }
-        if text.is_empty() {
-            Ok(())
-        } else {
-            self.say(&text).map_err(|error| uffd_harness::Error::Other(error.to_string()))
-        }
+        if text.is_empty() { Ok(()) } else { self.say(&text).map_err(|error| Error::Other(error.to_string())) }
     }
 
     /// Prints text; when nobody reads it any more the run goes on in silence.
