@@ -10,10 +10,12 @@ use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::kernel;
 use uffd_harness::memory::{Memory, Page, Pattern, Region};
 use uffd_harness::mode::Mode;
-use uffd_harness::need::{Lack, Who};
+use uffd_harness::need::{Lack, Need, Who};
 use uffd_harness::sys;
 use uffd_harness::uapi::{
-    UFFD_API, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+    UFFD_API, UFFD_FEATURE_MINOR_HUGETLBFS, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+    UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE,
+    UFFDIO_ZEROPAGE_MODE_DONTWAKE,
 };
 use uffd_harness::uffd::{Range, Reply, Uffd};
 
@@ -105,6 +107,12 @@ impl Program {
     }
 }
 
+/// A second descriptor of the same userfaultfd, for a thread of its own.
+#[track_caller]
+pub fn duplicate(uffd: &Uffd) -> Result<Uffd, Stop> {
+    uffd.duplicate().map_err(|errno| broken(format!("dup of a userfaultfd failed with {errno:?}")))
+}
+
 /// Registers a range; the ioctl's bitmask.
 #[track_caller]
 pub fn register(uffd: &Uffd, range: Range, mode: Mode) -> Result<u64, Stop> {
@@ -123,6 +131,29 @@ pub fn source(size: usize, pattern: Pattern) -> Result<Region, Stop> {
     Ok(source)
 }
 
+/// The hugepages that a scene of `pages` pages takes; none of any other memory.
+///
+/// A private mapping with pages in the page cache behind it needs both.
+pub fn hugepages(memory: Memory, mode: Mode, pages: usize) -> Need {
+    let both = mode.has(Mode::MINOR) && !memory.is_shared();
+    Need::Hugepages(if memory.is_hugetlb() { pages * if both { 2 } else { 1 } } else { 0 })
+}
+
+/// What a handshake must ask for so that `UFFDIO_WRITEPROTECT` protects what is not mapped yet.
+pub const fn marker_features(memory: Memory) -> u64 {
+    if memory.is_anon() { UFFD_FEATURE_WP_UNPOPULATED } else { 0 }
+}
+
+/// Protection of what is not mapped yet.
+pub const fn protected_holes_on(memory: Memory) -> Need {
+    Need::Feature(if memory.is_anon() { UFFD_FEATURE_WP_UNPOPULATED } else { UFFD_FEATURE_WP_HUGETLBFS_SHMEM })
+}
+
+/// Minor faults on this memory: what `UFFDIO_CONTINUE` needs in whatever mode.
+pub const fn continue_on(memory: Memory) -> Need {
+    Need::Feature(if memory.is_hugetlb() { UFFD_FEATURE_MINOR_HUGETLBFS } else { UFFD_FEATURE_MINOR_SHMEM })
+}
+
 /// A userfaultfd and a region registered with it, nothing of it mapped yet.
 ///
 /// In a MINOR mode the page cache behind the region holds [`Scene::cached`] in every page.
@@ -134,6 +165,10 @@ pub struct Scene {
     pub region: Region,
     /// A shared mapping of what lies behind the region, for modes with MINOR and where asked.
     pub alias: Option<Region>,
+    /// The modes of its registration.
+    pub mode: Mode,
+    /// The features of its handshake.
+    pub features: u64,
 }
 
 impl Scene {
@@ -146,16 +181,33 @@ impl Scene {
     /// The same at a userfaultfd with these features.
     #[track_caller]
     pub fn with_features(memory: Memory, mode: Mode, pages: usize, features: u64) -> Result<Self, Stop> {
+        Self::set(memory, mode, pages, features, mode.has(Mode::MINOR))
+    }
+
+    /// The same as [`Self::new`], with [`Self::alias`] wherever the memory type has one.
+    #[track_caller]
+    pub fn with_alias(memory: Memory, mode: Mode, pages: usize) -> Result<Self, Stop> {
+        Self::set(memory, mode, pages, 0, memory.has_alias())
+    }
+
+    #[track_caller]
+    fn set(memory: Memory, mode: Mode, pages: usize, features: u64, alias: bool) -> Result<Self, Stop> {
         let uffd = uffd(features)?;
         let region = memory.map(pages)?;
-        let alias = if mode.has(Mode::MINOR) { Some(region.alias()?) } else { None };
-        if let Some(alias) = &alias {
+        let alias = if alias { Some(region.alias()?) } else { None };
+        if let Some(alias) = alias.as_ref().filter(|_| mode.has(Mode::MINOR)) {
             for index in 0..pages {
                 alias.page(index).fill(Self::cached(index));
             }
         }
         register(&uffd, region.range(), mode)?;
-        Ok(Self { uffd, region, alias })
+        Ok(Self { uffd, region, alias, mode, features })
+    }
+
+    /// [`Self::alias`] of a scene that must have one.
+    #[track_caller]
+    pub fn shared(&self) -> Result<&Region, Stop> {
+        self.alias.as_ref().ok_or_else(|| broken("the scene has no second mapping"))
     }
 
     /// What the page cache holds in page `index` of a MINOR scene.

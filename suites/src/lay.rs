@@ -33,6 +33,16 @@ pub fn droppable(range: Range) -> Outcome {
         .map_err(|_| given::kernel_lacks("the kernel has no MAP_DROPPABLE"))
 }
 
+/// A shadow stack of one page, where processor and kernel have such (x86, since 6.6).
+pub fn shadow_stack() -> Result<Range, Stop> {
+    let size = sys::page_size();
+    match sys::map_shadow_stack(size) {
+        Ok(start) => Ok(Range::new(start as u64, size as u64)),
+        Err(Errno::ENOSYS) => Err(given::kernel_lacks("the kernel has no map_shadow_stack")),
+        Err(errno) => Err(Error::Machine(format!("this processor or kernel has no shadow stacks: {errno}")).into()),
+    }
+}
+
 /// Lays memory that grows downwards over the range.
 pub fn growing_down(range: Range) -> Outcome {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_GROWSDOWN;

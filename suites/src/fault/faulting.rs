@@ -100,7 +100,7 @@ impl Faulting {
             }
         }
         given::register(&uffd, region.range(), mode)?;
-        let faulting = Self { scene: Scene { uffd, region, alias }, mode };
+        let faulting = Self { scene: Scene { uffd, region, alias, mode, features: needed }, mode };
         faulting.protect(faulting.region.range())?;
         Ok(faulting)
     }

@@ -17,7 +17,7 @@ fn waiting(uffd: &Uffd) -> Result<(u64, u64), Stop> {
     Ok((info.pending, info.total))
 }
 
-/// A signal's handler runs while the fault stands; then the access faults again with the same message, and no one else does.
+/// A handler runs while the fault stands; then the access faults again with the same message, and nothing else does.
 #[apply(some_faults)]
 fn a_handler_runs_and_the_access_faults_again(memory: Memory, mode: Mode) -> Outcome {
     begin!(statements: ["FAULT-031"], axes: [memory, mode], needs: [Need::Feature(UFFD_FEATURE_THREAD_ID)])?;

@@ -127,6 +127,21 @@ fn a_range_without_a_mapping_is_refused(
     tracking::just(&region, &sides)
 }
 
+/// Below the first and above the last mapping of the process there is nothing to unregister.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn outside_all_mappings_there_is_nothing_to_unregister() -> Outcome {
+    begin!(statements: ["UNREG-005"], axes: [Memory::Anon])?;
+    let uffd = given::uffd(0)?;
+    let page = Memory::Anon.page_size();
+    let last = lay::last_page()?;
+    lay::hole(Page { start: last, size: page })?;
+    for start in [0, page, last] {
+        uffd.unregister(Range::new(start as u64, page as u64)).is_refused(Errno::EINVAL)?;
+    }
+    Ok(())
+}
+
 /// One mapping that could not be registered, such as a regular file, refuses the whole range.
 #[rstest]
 #[test_attr(registered(conformance))]
