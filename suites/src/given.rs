@@ -41,6 +41,12 @@ pub fn uffd(features: u64) -> Result<Uffd, Stop> {
     Ok(uffd)
 }
 
+/// A second descriptor of the same userfaultfd, for another thread.
+#[track_caller]
+pub fn duplicate(uffd: &Uffd) -> Result<Uffd, Stop> {
+    uffd.duplicate().map_err(|errno| broken(format!("a duplicate descriptor failed with {errno:?}")))
+}
+
 /// The handshake with these features.
 #[track_caller]
 pub fn handshake(uffd: &Uffd, features: u64) -> Result<(), Stop> {
@@ -105,12 +111,6 @@ impl Program {
         drop(self.input);
         Ok(self.process.wait()?)
     }
-}
-
-/// A second descriptor of the same userfaultfd, for a thread of its own.
-#[track_caller]
-pub fn duplicate(uffd: &Uffd) -> Result<Uffd, Stop> {
-    uffd.duplicate().map_err(|errno| broken(format!("dup of a userfaultfd failed with {errno:?}")))
 }
 
 /// Registers a range; the ioctl's bitmask.
@@ -245,4 +245,20 @@ impl Scene {
             Resolver::Continue => self.uffd.continue_range(range, if wake { 0 } else { UFFDIO_CONTINUE_MODE_DONTWAKE }),
         })
     }
+}
+
+/// Swap space enough for the pages of one case.
+pub const SWAP: Need = Need::Swap(1024);
+
+/// Has the kernel write a page out; skips the case if it does not.
+pub fn swap_out(page: Page, is_out: impl Fn() -> Result<bool, Stop>) -> Outcome {
+    // A page that was touched a moment ago may not be on its list yet.
+    for _ in 0..1000 {
+        let _ = sys::advise(page.start, page.size, libc::MADV_PAGEOUT);
+        if is_out()? {
+            return Ok(());
+        }
+    }
+    let reason = "MADV_PAGEOUT did not write the page to swap: add swap".to_owned();
+    Err(Stop::Skip(Lack { who: Who::Machine, reason }))
 }

@@ -1,5 +1,6 @@
 //! What this kernel offers of userfaultfd and what this machine adds: probed once, before the first case.
 
+pub mod cgroup;
 pub mod device;
 pub mod fdinfo;
 pub mod feature;

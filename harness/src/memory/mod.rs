@@ -12,7 +12,7 @@ pub mod vma;
 pub use content::Pattern;
 pub use file::regular_file;
 pub use region::{Page, Region};
-pub use shmem::detached_tmpfs;
+pub use shmem::{detached_file, detached_tmpfs};
 
 use crate::mode::Mode;
 use crate::{Result, kernel};

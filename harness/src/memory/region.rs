@@ -170,17 +170,13 @@ impl Region {
                 let file = std::fs::OpenOptions::new().read(true).write(true).open(&name).map_err(|error| {
                     Error::Machine(format!("a second mapping of MAP_HUGETLB memory needs {name}: {error}"))
                 })?;
-                place.map_fixed(libc::MAP_SHARED, Some(file.as_fd()))?;
+                place.map_fixed(libc::MAP_SHARED, Some(file.as_fd())).map_err(hugetlb::pool)?;
                 Backing::File(file.into())
             }
             Backing::File(file) => {
                 let copy = file.try_clone().map_err(|error| Error::file("a duplicate descriptor", error))?;
                 let mapped = place.map_fixed(libc::MAP_SHARED, Some(file.as_fd()));
-                if self.memory.is_hugetlb() {
-                    mapped.map_err(hugetlb::pool)?
-                } else {
-                    mapped?
-                }
+                if self.memory.is_hugetlb() { mapped.map_err(hugetlb::pool) } else { mapped }?;
                 Backing::File(copy)
             }
         };

@@ -64,7 +64,7 @@ pub fn detached_tmpfs() -> Result<OwnedFd> {
 }
 
 /// An unnamed file on a fresh file system that is mounted nowhere and goes with its last file.
-pub(super) fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd> {
+pub fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd> {
     let root = detached_root(kind, options)?;
     let (flags, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
     match rustix::fs::openat(&root, ".", flags | OFlags::TMPFILE, mode) {

@@ -18,7 +18,7 @@ fn dontwake_leaves_every_waiter_asleep(memory: Memory) -> Outcome {
 }
 
 /// Mapping a page of the file wakes nobody who waits for the page before or behind it.
-#[apply(every_memory)]
+#[apply(one_of_each_class)]
 fn waiters_of_other_pages_sleep_on(memory: Memory) -> Outcome {
     begin!(
         statements: ["CONT-014"],

@@ -1,28 +1,12 @@
 //! Pages in swap: they are neither missing nor gone.
 
-use uffd_harness::need::{Lack, Who};
 use uffd_harness::sys;
 
 use super::faulting::{access_did, flags, told};
+use crate::given::{SWAP, swap_out};
 use crate::prelude::*;
 
 const OFFSET: usize = 0x123;
-
-/// Enough for the pages of one case.
-const SWAP: Need = Need::Swap(1024);
-
-/// Has the kernel write a page out; skips the case if it does not.
-fn swap_out(page: Page, is_out: impl Fn() -> Result<bool, Stop>) -> Outcome {
-    // A page that was touched a moment ago may not be on its list yet.
-    for _ in 0..1000 {
-        let _ = sys::advise(page.start, page.size, libc::MADV_PAGEOUT);
-        if is_out()? {
-            return Ok(());
-        }
-    }
-    let reason = "MADV_PAGEOUT did not write the page to swap: add swap".to_owned();
-    Err(Stop::Skip(Lack { who: Who::Machine, reason }))
-}
 
 /// A page in swap is not missing: the access brings it back with its content, and without a message.
 #[rstest]

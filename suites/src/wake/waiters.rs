@@ -1,7 +1,7 @@
 //! Whom `UFFDIO_WAKE` wakes: every thread that waits in the range and no other, whether its page is there or not.
 
 use crate::prelude::*;
-use crate::waiters::{Addresses, Waiter};
+use crate::waiters::{self, Addresses, Waiter};
 
 /// The threads that wait for a page wake, those whose message was read and those whose was not.
 #[apply(filled_by_each)]
@@ -11,7 +11,8 @@ fn read_and_unread_faults_are_woken(memory: Memory, resolver: Resolver) -> Outco
     let (page, content) = (scene.page(0), Scene::filled(resolver, 0));
     let read = Waiter::at(&scene, Access::Read, page.at(0))?;
     let last = Waiter::at(&scene, Access::Read, page.at(page.size - 1))?;
-    let unread = Waiter::unread(&scene, Access::Write, page.at(8))?;
+    let access = waiters::among_readers(memory, resolver);
+    let unread = Waiter::unread(&scene, access, page.at(8))?;
     scene.resolve(resolver, 0, 1, false)?.does(page.size as u64)?;
     for waiter in [&read, &last, &unread] {
         waiter.sleeps_on()?;
@@ -20,7 +21,7 @@ fn read_and_unread_faults_are_woken(memory: Memory, resolver: Resolver) -> Outco
     for waiter in [&read, &last, &unread] {
         waiter.is_woken_to(content)?;
     }
-    page.holds_but_written(content, &[8])?;
+    waiters::page_holds(page, content, access, 8)?;
     scene.uffd.has_nothing_to_read()
 }
 
