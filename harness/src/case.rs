@@ -163,7 +163,11 @@ impl Declaration {
             _ => None,
         });
         match (memory, named) {
-            (Some(memory), _) => Some((memory.page_size(), named.unwrap_or(HUGEPAGES))),
+            (Some(memory), _) => {
+                // A private mapping reserves pages for itself, beside those that its file has for the page cache.
+                let twice = !memory.is_shared() && self.mode.is_some_and(|mode| mode.has(Mode::MINOR));
+                Some((memory.page_size(), named.unwrap_or(if twice { 2 * HUGEPAGES } else { HUGEPAGES })))
+            }
             (None, Some(count)) => Some((crate::kernel::default_hugepage_size(), count)),
             (None, None) => None,
         }

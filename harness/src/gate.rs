@@ -6,6 +6,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::uapi;
 
@@ -93,6 +94,26 @@ pub fn select(fd: BorrowedFd<'_>) -> Result<(bool, bool, bool), Errno> {
     }
 }
 
+/// An epoll instance that watches one userfaultfd: epoll(7).
+#[derive(Debug)]
+pub struct Watcher(Epoll);
+
+impl Watcher {
+    /// `epoll_create1` and `epoll_ctl(EPOLL_CTL_ADD)` with these `EPOLL*` bits.
+    pub fn new(fd: BorrowedFd<'_>, events: EpollFlags) -> Result<Self, Errno> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(fd, EpollEvent::new(events, 0))?;
+        Ok(Self(epoll))
+    }
+
+    /// `epoll_wait`, for `timeout` milliseconds: what it reports, nothing when the time passed.
+    pub fn wait(&self, timeout: u16) -> Result<Option<EpollFlags>, Errno> {
+        let mut events = [EpollEvent::empty(); 2];
+        let count = self.0.wait(&mut events, timeout)?;
+        Ok((count > 0).then(|| events[0].events()))
+    }
+}
+
 /// `fcntl(fd, F_GETFL)`: the file status flags.
 pub fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     // SAFETY: no memory is passed.
@@ -123,4 +144,10 @@ pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 pub fn close(fd: OwnedFd) -> Result<(), Errno> {
     // SAFETY: the descriptor is given up by its owner here.
     Errno::result(unsafe { libc::close(fd.into_raw_fd()) }).map(drop)
+}
+
+/// `close(fd)` of a descriptor that another thread may be in a call on, and that nobody uses by this number again.
+pub fn close_under_use(fd: BorrowedFd<'static>) -> Result<(), Errno> {
+    // SAFETY: the owner was leaked, so nobody closes the number a second time.
+    Errno::result(unsafe { libc::close(fd.as_raw_fd()) }).map(drop)
 }

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, pthread_sigmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -319,7 +320,9 @@ fn settle(output: &OwnedFd, parent: Pid) -> Result<()> {
     }
     rustix::stdio::dup2_stdout(output.as_fd()).named("dup2")?;
     rustix::stdio::dup2_stderr(output.as_fd()).named("dup2")?;
-    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+    // A case that is about core dumps may still allow them to itself.
+    let allowed = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, allowed);
     install_fault_handler(tell_of_own_fault)
 }
 

@@ -10,6 +10,7 @@
 pub mod actor;
 pub mod case;
 mod error;
+pub mod fdinfo;
 #[allow(unsafe_code)]
 pub mod gate;
 pub mod isolate;

@@ -33,6 +33,8 @@ pub enum Need {
     Feature(u64),
     /// A userfaultfd that sees faults of the kernel's own accesses.
     KernelFaults,
+    /// `userfaultfd(0)` by the system call.
+    Syscall,
     /// `UFFD_USER_MODE_ONLY` (since 5.11).
     UserModeOnly,
     /// `/dev/userfaultfd`, and access to it.
@@ -43,6 +45,14 @@ pub enum Need {
     Memory(Memory),
     /// This many hugepages of the memory type's size, instead of [`HUGEPAGES`].
     Hugepages(usize),
+    /// This many KiB of free swap.
+    Swap(u64),
+    /// `madvise(MADV_POPULATE_READ)` and `MADV_POPULATE_WRITE` (since 5.14).
+    Populate,
+    /// io_uring, and leave to use it.
+    IoUring,
+    /// A place for a file with `O_DIRECT`.
+    DirectFile,
 }
 
 /// The hugepages that a case on hugetlb memory gets unless it names a number.
@@ -104,6 +114,11 @@ impl Need {
                      /dev/userfaultfd, or sysctl vm.unprivileged_userfaultfd=1",
                 )
             }
+            Self::Syscall => here.ways.syscall.as_deref().and_then(|errno| {
+                machine(format!(
+                    "userfaultfd(0) is refused with {errno}: run as root, or sysctl vm.unprivileged_userfaultfd=1"
+                ))
+            }),
             Self::UserModeOnly => match here.ways.user_mode_only.as_deref() {
                 None => None,
                 Some("EINVAL") => kernel("the kernel does not know UFFD_USER_MODE_ONLY"),
@@ -124,6 +139,20 @@ impl Need {
             }
             Self::Memory(memory) => lacks_memory(memory, here, hugepages),
             Self::Hugepages(_) => None,
+            Self::Swap(kib) => lacks_swap(kib),
+            // An advice is looked at before a length of 0 ends the call: madvise(2).
+            Self::Populate => match crate::sys::advise(0, 0, libc::MADV_POPULATE_READ) {
+                Ok(()) => None,
+                Err(_) => kernel("the kernel has no MADV_POPULATE_READ"),
+            },
+            Self::DirectFile => crate::actor::direct_file().err().and_then(|error| machine(error.to_string())),
+            Self::IoUring => match crate::sys::uring::Ring::new() {
+                Ok(_) => None,
+                Err(nix::errno::Errno::ENOSYS) => kernel("the kernel has no io_uring"),
+                Err(errno) => {
+                    machine(format!("io_uring is refused with {errno:?}: see sysctl kernel.io_uring_disabled"))
+                }
+            },
         }
     }
 }
@@ -132,14 +161,27 @@ impl std::fmt::Display for Need {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Feature(features) => write!(out, "UFFD_FEATURE_{}", feature::names(*features).join(" UFFD_FEATURE_")),
+            Self::Syscall => out.write_str("userfaultfd(2) itself"),
             Self::KernelFaults => out.write_str("faults of the kernel's own accesses"),
             Self::UserModeOnly => out.write_str("UFFD_USER_MODE_ONLY"),
             Self::Device => out.write_str("/dev/userfaultfd"),
             Self::Capability(name) => out.write_str(name),
             Self::Memory(memory) => write!(out, "{memory} memory"),
             Self::Hugepages(count) => write!(out, "{count} hugepages"),
+            Self::Swap(kib) => write!(out, "{kib} KiB of free swap"),
+            Self::Populate => out.write_str("MADV_POPULATE_READ"),
+            Self::IoUring => out.write_str("io_uring"),
+            Self::DirectFile => out.write_str("a file system with O_DIRECT"),
         }
     }
+}
+
+fn lacks_swap(kib: u64) -> Option<Lack> {
+    let free = crate::kernel::machine::meminfo("SwapFree").unwrap_or(0);
+    if free >= kib {
+        return None;
+    }
+    machine(format!("needs {kib} KiB of free swap, {free} KiB are there: swapon(8), or load zram and swap on it"))
 }
 
 fn lacks_memory(memory: Memory, here: &Kernel, hugepages: usize) -> Option<Lack> {

@@ -3,6 +3,9 @@
 //! The addresses taken here belong to mappings that the harness made outside Rust's allocator and to which no
 //! reference is ever held; an access that faults ends the case's own process, as its verdict then says.
 
+pub mod uring;
+pub mod user_memory;
+
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -22,6 +25,13 @@ pub fn map(
     // SAFETY: a new mapping, or with MAP_FIXED one in place of a mapping of the harness.
     let at = unsafe { libc::mmap(hint as *mut libc::c_void, length, protection, flags, fd, offset as libc::off_t) };
     if at == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(at as Address) }
+}
+
+/// `map_shadow_stack(0, length, 0)`: the address; x86 since 6.6.
+pub fn map_shadow_stack(length: usize) -> Result<Address, Errno> {
+    const SYS_MAP_SHADOW_STACK: libc::c_long = 453;
+    // SAFETY: a new mapping at a place that is free.
+    Errno::result(unsafe { libc::syscall(SYS_MAP_SHADOW_STACK, 0, length, 0) }).map(|at| at as Address)
 }
 
 /// `munmap(start, length)`.
@@ -132,6 +142,11 @@ pub fn write_from(fd: BorrowedFd<'_>, at: Address, length: usize) -> Result<usiz
     Errno::result(unsafe { libc::write(fd.as_raw_fd(), at as *const libc::c_void, length) }).map(|n| n as usize)
 }
 
+/// The `length` bytes at `at`.
+pub fn bytes_at(at: Address, length: usize) -> Vec<u8> {
+    (at..at + length).map(load_byte).collect()
+}
+
 /// `shmget(IPC_PRIVATE)`, `shmat`, and the mark for removal: a SysV segment that goes with its last mapping.
 ///
 /// `at` is where to attach it; `SHM_REMAP` replaces what is there. Gives the segment's id.
@@ -188,6 +203,18 @@ pub fn page_size() -> usize {
 pub fn signal_thread(thread: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
     Errno::result(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) }).map(drop)
+}
+
+/// Forks a child that does nothing but exit, and waits for it; the fork is made in `SYS_clone`.
+///
+/// glibc's `fork` holds malloc's locks while the kernel forks, so nothing else of the process could go on while it waits there.
+pub fn fork_and_exit() -> Result<(), Errno> {
+    // SAFETY: a copy of the process without a stack of its own, as fork(2) makes it; the child makes one system call.
+    let child = Errno::result(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
+    if child == 0 {
+        exit_now(0);
+    }
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child as i32), None).map(drop)
 }
 
 /// `fork()`. Cases and keepers are forked while the process has one thread; actors are forked by cases.
@@ -290,6 +317,28 @@ pub fn catch_and_ignore(signal: i32, restart: bool) -> Result<(), Errno> {
     }
 }
 
+/// How many signals the handler of [`count_signals`] has run for.
+static SIGNALS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+
+/// Installs a handler for `signal` that only counts, with or without `SA_RESTART`: [`signals_counted`].
+pub fn count_signals(signal: i32, restart: bool) -> Result<(), Errno> {
+    extern "C" fn count(_signal: i32) {
+        SIGNALS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    // SAFETY: an all-zero sigaction is valid; the handler lives for ever and only adds to an atomic.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = count as *const () as usize;
+        action.sa_flags = if restart { libc::SA_RESTART } else { 0 };
+        Errno::result(libc::sigaction(signal, &raw const action, std::ptr::null_mut())).map(drop)
+    }
+}
+
+/// How often the handler of [`count_signals`] has run.
+pub fn signals_counted() -> u32 {
+    SIGNALS.load(std::sync::atomic::Ordering::Relaxed)
+}
+
 /// The name under which [`exec_self_and_hold`] starts this program again.
 const HOLD: &std::ffi::CStr = c"uffd-conformance-hold";
 
@@ -323,5 +372,14 @@ pub fn become_nobody() -> Result<(), Errno> {
     setgroups(&[])?;
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
-    nix::sys::prctl::set_dumpable(true)
+    nix::sys::prctl::set_dumpable(true)?;
+    // A change of user forgets it; a case and its processes must not outlive the run.
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+}
+
+/// Leaves the process only those of its effective capabilities for which `keep` says yes.
+pub fn limit_capabilities(keep: impl Fn(caps::Capability) -> bool) -> Result<(), caps::errors::CapsError> {
+    let mut set = caps::read(None, caps::CapSet::Effective)?;
+    set.retain(|capability| keep(*capability));
+    caps::set(None, caps::CapSet::Effective, &set)
 }

@@ -132,6 +132,11 @@ impl Uffd {
         self.fd.take().map_or(Ok(()), gate::close)
     }
 
+    /// Gives up the descriptor while another thread may be in a call on it; the value must have been leaked for that.
+    pub fn close_under_use(&'static self) -> Result<(), Errno> {
+        gate::close_under_use(self.fd())
+    }
+
     /// Any request with any argument, valid or not.
     pub fn ioctl(&self, call: &'static str, request: u64, argument: Address) -> Reply {
         Reply { call, result: gate::ioctl(self.fd(), request, argument), field: Field::None }

@@ -44,6 +44,42 @@ impl Axis for Resolver {
     }
 }
 
+/// Where in a range something lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The first page.
+    First,
+    /// A page with others on both sides.
+    Middle,
+    /// The last page.
+    Last,
+}
+
+impl At {
+    /// The index of that page among `count`.
+    pub const fn index(self, count: usize) -> usize {
+        match self {
+            Self::First => 0,
+            Self::Middle => count / 2,
+            Self::Last => count - 1,
+        }
+    }
+}
+
+impl Axis for At {
+    fn axis(&self) -> &'static str {
+        "at"
+    }
+    fn value(&self) -> String {
+        match self {
+            Self::First => "first",
+            Self::Middle => "middle",
+            Self::Last => "last",
+        }
+        .to_owned()
+    }
+}
+
 /// A case on every memory type.
 #[template]
 #[rstest]
@@ -82,6 +118,51 @@ pub fn one_of_each_class(
         Memory::ShmemPrivate,
         Memory::HugetlbMemfd,
         Memory::HugetlbMemfdPrivate
+    )]
+    memory: Memory,
+) {
+}
+
+/// A case on every memory type but hugetlb.
+#[template]
+#[rstest]
+#[test_attr(macro_rules_attribute::apply(conformance))]
+pub fn every_small_memory(
+    #[values(
+        Memory::Anon,
+        Memory::AnonThp,
+        Memory::ShmemAnon,
+        Memory::ShmemMemfd,
+        Memory::ShmemTmpfs,
+        Memory::ShmemDevZero,
+        Memory::ShmemPrivate
+    )]
+    memory: Memory,
+) {
+}
+
+/// A case on one memory type of each class but hugetlb.
+#[template]
+#[rstest]
+#[test_attr(macro_rules_attribute::apply(conformance))]
+pub fn small_of_each_class(
+    #[values(Memory::Anon, Memory::AnonThp, Memory::ShmemMemfd, Memory::ShmemPrivate)] memory: Memory,
+) {
+}
+
+/// A case on every shared mapping: its pages belong to a file that other mappings see.
+#[template]
+#[rstest]
+#[test_attr(macro_rules_attribute::apply(conformance))]
+pub fn shared_files(
+    #[values(
+        Memory::ShmemAnon,
+        Memory::ShmemMemfd,
+        Memory::ShmemTmpfs,
+        Memory::ShmemDevZero,
+        Memory::Hugetlb,
+        Memory::HugetlbMemfd,
+        Memory::HugetlbFile
     )]
     memory: Memory,
 ) {

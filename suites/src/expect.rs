@@ -9,7 +9,8 @@ use uffd_harness::actor::{Actor, Ending, Sight, Sleep};
 use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::message::{Event, Message};
 use uffd_harness::sys::SignalInfo;
-use uffd_harness::uffd::{Field, Reply, Uffd};
+use uffd_harness::uffd::{ApiReply, Field, Reply, Uffd};
+use uffd_harness::{kernel, uapi};
 
 /// A broken promise, with the line of the case where it was expected.
 #[track_caller]
@@ -100,6 +101,29 @@ impl Expect for Reply {
     }
 }
 
+/// What is expected of the handshake's reply.
+pub trait Handshake {
+    /// It returned 0, and features and ioctls are all that this kernel offers, whatever was asked for.
+    fn is_granted(&self) -> Outcome;
+    /// It failed with `errno` and the whole structure is zero.
+    fn is_refused_with_zeros(&self, errno: Errno) -> Outcome;
+}
+
+impl Handshake for ApiReply {
+    #[track_caller]
+    fn is_granted(&self) -> Outcome {
+        let here = kernel::current();
+        let granted = Self { result: Ok(0), api: uapi::UFFD_API, features: here.features, ioctls: here.ioctls };
+        if *self == granted { Ok(()) } else { Err(broken(format!("UFFDIO_API gave {self:x?}, expected {granted:x?}"))) }
+    }
+
+    #[track_caller]
+    fn is_refused_with_zeros(&self, errno: Errno) -> Outcome {
+        let refused = Self { result: Err(errno), api: 0, features: 0, ioctls: 0 };
+        if *self == refused { Ok(()) } else { Err(broken(format!("UFFDIO_API gave {self:x?}, expected {refused:x?}"))) }
+    }
+}
+
 /// A page fault as a message tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
@@ -187,6 +211,14 @@ pub trait Watch<T> {
     fn faults_again(&self, sleep: Sleep) -> Result<Sleep, Stop>;
     /// It died of this signal.
     fn dies_of(&self, signal: i32) -> Result<SignalInfo, Stop>;
+    /// It falls asleep inside the system call of this number (or is asleep there already).
+    fn falls_asleep_in(&self, call: i64) -> Result<Sleep, Stop>;
+    /// It has slept on inside that call since then.
+    fn is_still_asleep_in(&self, call: i64, sleep: Sleep) -> Outcome;
+    /// A message about what it does comes before its work is done; the message is left unread.
+    fn causes_a_message(&self, uffd: &Uffd) -> Outcome;
+    /// Its work gets done, and no message comes of it.
+    fn ends_without_a_message(&self, uffd: &Uffd) -> Result<T, Stop>;
 }
 
 impl<T: Send + 'static> Watch<T> for Actor<T> {
@@ -246,6 +278,47 @@ impl<T: Send + 'static> Watch<T> for Actor<T> {
                 Err(broken(format!("the access went through; expected signal {signal}")))
             }
             Sight::Asleep(_) => Err(broken(format!("the access waits for a fault; expected signal {signal}"))),
+        }
+    }
+
+    #[track_caller]
+    fn falls_asleep_in(&self, call: i64) -> Result<Sleep, Stop> {
+        self.sleep_in(call)?.ok_or_else(|| broken(format!("the work is done; it should wait in system call {call}")))
+    }
+
+    #[track_caller]
+    fn is_still_asleep_in(&self, call: i64, sleep: Sleep) -> Outcome {
+        match self.sleep_in(call)? {
+            Some(now) if now == sleep => Ok(()),
+            Some(_) => Err(broken(format!("a thread that must sleep on in system call {call} was woken"))),
+            None => Err(broken(format!("a thread that must sleep on in system call {call} got its work done"))),
+        }
+    }
+
+    #[track_caller]
+    fn causes_a_message(&self, uffd: &Uffd) -> Outcome {
+        loop {
+            // The end of the work is looked for first: a message that came before it is still there then.
+            let ended = self.has_ended();
+            match uffd.poll(0) {
+                Ok(libc::POLLIN) => return Ok(()),
+                Ok(0) if !ended => std::thread::yield_now(),
+                Ok(0) => return Err(broken("the work is done and no message came of it")),
+                other => return Err(broken(format!("poll says {other:?}"))),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn ends_without_a_message(&self, uffd: &Uffd) -> Result<T, Stop> {
+        loop {
+            let ended = self.has_ended();
+            match uffd.read_message() {
+                Ok(message) => return Err(broken(format!("no message is expected, one came: {:?}", message.event()))),
+                Err(Errno::EAGAIN) if ended => return self.does_not_wait(),
+                Err(Errno::EAGAIN) => std::thread::yield_now(),
+                Err(errno) => return Err(broken(format!("read failed with {errno:?}"))),
+            }
         }
     }
 }

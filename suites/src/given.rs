@@ -2,17 +2,30 @@
 //!
 //! A set-up step that the kernel refuses is a broken promise like any other: it fails the case.
 
-use uffd_harness::case::Stop;
+use std::io::{PipeWriter, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+
+use uffd_harness::actor::{Process, ProcessEnding};
+use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::kernel;
 use uffd_harness::memory::{Memory, Page, Pattern, Region};
 use uffd_harness::mode::Mode;
+use uffd_harness::need::{Lack, Need, Who};
+use uffd_harness::sys;
 use uffd_harness::uapi::{
-    UFFD_API, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+    UFFD_API, UFFD_FEATURE_MINOR_HUGETLBFS, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+    UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE,
+    UFFDIO_ZEROPAGE_MODE_DONTWAKE,
 };
 use uffd_harness::uffd::{Range, Reply, Uffd};
 
 use crate::axes::Resolver;
 use crate::expect::broken;
+
+/// Ends the case: this kernel has no such thing, as only trying could tell.
+pub fn kernel_lacks(reason: impl Into<String>) -> Stop {
+    Stop::Skip(Lack { who: Who::Kernel, reason: reason.into() })
+}
 
 /// A new userfaultfd, nonblocking, before its handshake.
 #[track_caller]
@@ -28,12 +41,75 @@ pub fn uffd(features: u64) -> Result<Uffd, Stop> {
     Ok(uffd)
 }
 
+/// A second descriptor of the same userfaultfd, for another thread.
+#[track_caller]
+pub fn duplicate(uffd: &Uffd) -> Result<Uffd, Stop> {
+    uffd.duplicate().map_err(|errno| broken(format!("a duplicate descriptor failed with {errno:?}")))
+}
+
 /// The handshake with these features.
 #[track_caller]
 pub fn handshake(uffd: &Uffd, features: u64) -> Result<(), Stop> {
     match uffd.api(UFFD_API, features).result {
         Ok(0) => Ok(()),
         other => Err(broken(format!("UFFDIO_API with features {features:#x} gave {other:?}"))),
+    }
+}
+
+/// Runs `work` in a process forked from the case's; what it finds is what the case finds.
+#[track_caller]
+pub fn in_a_child(work: impl FnOnce() -> Outcome) -> Outcome {
+    let (mut reader, mut writer) = std::io::pipe().map_err(|error| Stop::Error(format!("pipe: {error}")))?;
+    let mut child = Process::start(|| {
+        let (text, status) = match work() {
+            Ok(()) => return 0,
+            Err(Stop::Fail(reason)) => (reason, 1),
+            Err(Stop::Skip(lack)) => (lack.reason, 2),
+            Err(other) => (format!("{other:?}"), 3),
+        };
+        let _ = writer.write_all(text.as_bytes());
+        status
+    })?;
+    drop(writer);
+    let mut text = String::new();
+    let _ = reader.read_to_string(&mut text);
+    match child.wait()? {
+        ProcessEnding::Exited(0) => Ok(()),
+        ProcessEnding::Exited(1) => Err(Stop::Fail(text)),
+        ProcessEnding::Exited(2) => Err(uffd_harness::Error::Machine(text).into()),
+        ProcessEnding::Exited(_) => Err(Stop::Error(text)),
+        ProcessEnding::Killed(signal) => Err(broken(format!("a forked process was killed by signal {signal}"))),
+    }
+}
+
+/// A process forked from the case's that has become another program, which ends with its input.
+#[derive(Debug)]
+pub struct Program {
+    process: Process,
+    input: PipeWriter,
+}
+
+impl Program {
+    /// Forks it; by the return it has passed execve(2).
+    pub fn exec() -> Result<Self, Stop> {
+        let pipe = || std::io::pipe().map_err(|error| Stop::Error(format!("pipe: {error}")));
+        let ((theirs, input), (mut passed, open)) = (pipe()?, pipe()?);
+        let process = Process::start(|| sys::exec_self_and_hold(theirs.as_fd()) as i32)?;
+        drop(open);
+        // The other end of this pipe is closed by execve.
+        let _ = passed.read(&mut [0]);
+        Ok(Self { process, input })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Lets it end, and says how it did.
+    pub fn end(mut self) -> Result<ProcessEnding, Stop> {
+        drop(self.input);
+        Ok(self.process.wait()?)
     }
 }
 
@@ -55,6 +131,29 @@ pub fn source(size: usize, pattern: Pattern) -> Result<Region, Stop> {
     Ok(source)
 }
 
+/// The hugepages that a scene of `pages` pages takes; none of any other memory.
+///
+/// A private mapping with pages in the page cache behind it needs both.
+pub fn hugepages(memory: Memory, mode: Mode, pages: usize) -> Need {
+    let both = mode.has(Mode::MINOR) && !memory.is_shared();
+    Need::Hugepages(if memory.is_hugetlb() { pages * if both { 2 } else { 1 } } else { 0 })
+}
+
+/// What a handshake must ask for so that `UFFDIO_WRITEPROTECT` protects what is not mapped yet.
+pub const fn marker_features(memory: Memory) -> u64 {
+    if memory.is_anon() { UFFD_FEATURE_WP_UNPOPULATED } else { 0 }
+}
+
+/// Protection of what is not mapped yet.
+pub const fn protected_holes_on(memory: Memory) -> Need {
+    Need::Feature(if memory.is_anon() { UFFD_FEATURE_WP_UNPOPULATED } else { UFFD_FEATURE_WP_HUGETLBFS_SHMEM })
+}
+
+/// Minor faults on this memory: what `UFFDIO_CONTINUE` needs in whatever mode.
+pub const fn continue_on(memory: Memory) -> Need {
+    Need::Feature(if memory.is_hugetlb() { UFFD_FEATURE_MINOR_HUGETLBFS } else { UFFD_FEATURE_MINOR_SHMEM })
+}
+
 /// A userfaultfd and a region registered with it, nothing of it mapped yet.
 ///
 /// In a MINOR mode the page cache behind the region holds [`Scene::cached`] in every page.
@@ -66,6 +165,10 @@ pub struct Scene {
     pub region: Region,
     /// A shared mapping of what lies behind the region, for modes with MINOR and where asked.
     pub alias: Option<Region>,
+    /// The modes of its registration.
+    pub mode: Mode,
+    /// The features of its handshake.
+    pub features: u64,
 }
 
 impl Scene {
@@ -78,16 +181,33 @@ impl Scene {
     /// The same at a userfaultfd with these features.
     #[track_caller]
     pub fn with_features(memory: Memory, mode: Mode, pages: usize, features: u64) -> Result<Self, Stop> {
+        Self::set(memory, mode, pages, features, mode.has(Mode::MINOR))
+    }
+
+    /// The same as [`Self::new`], with [`Self::alias`] wherever the memory type has one.
+    #[track_caller]
+    pub fn with_alias(memory: Memory, mode: Mode, pages: usize) -> Result<Self, Stop> {
+        Self::set(memory, mode, pages, 0, memory.has_alias())
+    }
+
+    #[track_caller]
+    fn set(memory: Memory, mode: Mode, pages: usize, features: u64, alias: bool) -> Result<Self, Stop> {
         let uffd = uffd(features)?;
         let region = memory.map(pages)?;
-        let alias = if mode.has(Mode::MINOR) { Some(region.alias()?) } else { None };
-        if let Some(alias) = &alias {
+        let alias = if alias { Some(region.alias()?) } else { None };
+        if let Some(alias) = alias.as_ref().filter(|_| mode.has(Mode::MINOR)) {
             for index in 0..pages {
                 alias.page(index).fill(Self::cached(index));
             }
         }
         register(&uffd, region.range(), mode)?;
-        Ok(Self { uffd, region, alias })
+        Ok(Self { uffd, region, alias, mode, features })
+    }
+
+    /// [`Self::alias`] of a scene that must have one.
+    #[track_caller]
+    pub fn shared(&self) -> Result<&Region, Stop> {
+        self.alias.as_ref().ok_or_else(|| broken("the scene has no second mapping"))
     }
 
     /// What the page cache holds in page `index` of a MINOR scene.
@@ -125,4 +245,20 @@ impl Scene {
             Resolver::Continue => self.uffd.continue_range(range, if wake { 0 } else { UFFDIO_CONTINUE_MODE_DONTWAKE }),
         })
     }
+}
+
+/// Swap space enough for the pages of one case.
+pub const SWAP: Need = Need::Swap(1024);
+
+/// Has the kernel write a page out; skips the case if it does not.
+pub fn swap_out(page: Page, is_out: impl Fn() -> Result<bool, Stop>) -> Outcome {
+    // A page that was touched a moment ago may not be on its list yet.
+    for _ in 0..1000 {
+        let _ = sys::advise(page.start, page.size, libc::MADV_PAGEOUT);
+        if is_out()? {
+            return Ok(());
+        }
+    }
+    let reason = "MADV_PAGEOUT did not write the page to swap: add swap".to_owned();
+    Err(Stop::Skip(Lack { who: Who::Machine, reason }))
 }

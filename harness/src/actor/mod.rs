@@ -2,11 +2,14 @@
 //!
 //! Nothing here waits for a length of time. A wait ends when the kernel's own state of the thread is settled.
 
+mod kernel_access;
 pub mod process;
 pub mod target;
 pub mod task;
 mod thread;
 
+pub(crate) use kernel_access::direct_file;
+pub use kernel_access::{BEFORE, DELIVERED, KernelAccess, Made};
 pub use process::{Process, ProcessEnding};
 pub use target::Target;
 pub use task::TaskState;

@@ -31,7 +31,8 @@ impl Process {
             ForkResult::Parent { child } => Ok(Self { pid: Some(child) }),
             ForkResult::Child => {
                 let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-                if nix::unistd::getppid() != parent {
+                // A parent in another pid namespace is shown as 0.
+                if ![parent, Pid::from_raw(0)].contains(&nix::unistd::getppid()) {
                     sys::exit_now(125);
                 }
                 sys::exit_now(work());
@@ -67,6 +68,17 @@ impl Process {
                 return true;
             }
             std::thread::yield_now();
+        }
+    }
+
+    /// Waits until its main thread has been stopped, by a signal or a tracer (yes), or the process has ended (no).
+    pub fn stops(&self) -> bool {
+        loop {
+            match task::state(self.pid(), self.pid()) {
+                Some('T' | 't') => return true,
+                None | Some('Z' | 'X') => return false,
+                Some(_) => std::thread::yield_now(),
+            }
         }
     }
 

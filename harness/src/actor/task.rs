@@ -102,6 +102,11 @@ pub fn state(process: i32, thread: i32) -> Option<char> {
     letter(process, thread)
 }
 
+/// The line of proc_pid_syscall(5): the number of the call that the thread sleeps in comes first.
+pub fn call(process: i32, thread: i32) -> Option<String> {
+    read(process, thread, "syscall")
+}
+
 /// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).
 ///
 /// Counted when the thread is switched out: of a thread that [`waits_for_userfault`] the number stands.

@@ -159,7 +159,9 @@ impl<T: Send + 'static> Actor<T> {
             }
             let thread = self.thread();
             if task::waits_for_userfault(process, thread) {
-                return Ok(Sight::Asleep(Sleep { count: task::sleeps(process, thread)? }));
+                // Woken and gone between the two looks: the next round sees its ending.
+                let Ok(count) = task::sleeps(process, thread) else { continue };
+                return Ok(Sight::Asleep(Sleep { count }));
             }
             // Ends early when the actor does; the length bounds only how often the state is looked at.
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);
@@ -202,6 +204,43 @@ impl<T: Send + 'static> Actor<T> {
                 return Ok(true);
             }
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);
+        }
+    }
+
+    /// Waits until the thread sleeps inside the system call of this number, and gives the sleep; nothing if it has ended.
+    ///
+    /// The kernel tells of a call only while the thread is off the CPU, so what is seen is settled.
+    pub fn sleep_in(&self, call: i64) -> Result<Option<Sleep>> {
+        let process = std::process::id() as i32;
+        let within = format!("{call} ");
+        loop {
+            if self.has_ended() {
+                return Ok(None);
+            }
+            let thread = self.thread();
+            if task::call(process, thread).is_some_and(|line| line.starts_with(&within)) {
+                let count = task::sleeps(process, thread)?;
+                if task::call(process, thread).is_some_and(|line| line.starts_with(&within))
+                    && task::sleeps(process, thread)? == count
+                {
+                    return Ok(Some(Sleep { count }));
+                }
+            }
+            sys::futex_wait(&self.shared.state, RUNNING, 50_000);
+        }
+    }
+
+    /// Waits until the thread itself is gone, after the end of its work (yes), or sleeps in a userfault (no).
+    pub fn exits(&self) -> bool {
+        let process = std::process::id() as i32;
+        loop {
+            if !task::is_alive(process, self.thread()) {
+                return true;
+            }
+            if task::waits_for_userfault(process, self.thread()) {
+                return false;
+            }
+            std::thread::yield_now();
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the machine and the caller's rights add to the kernel: memory, hugepages, capabilities, settings.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;
@@ -45,6 +47,13 @@ fn chosen(path: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
+}
+
+/// Whether the machine is there for this program alone and ends with it: a guest whose first process this program is.
+pub fn is_disposable() -> bool {
+    let program =
+        |process: &str| std::fs::metadata(format!("/proc/{process}/exe")).map(|file| (file.dev(), file.ino()));
+    matches!((program("1"), program("self")), (Ok(first), Ok(own)) if first == own)
 }
 
 impl Machine {

@@ -1,8 +1,12 @@
 //! What this kernel offers of userfaultfd and what this machine adds: probed once, before the first case.
 
+pub mod cgroup;
+pub mod device;
+pub mod fdinfo;
 pub mod feature;
 pub mod machine;
 pub mod pool;
+pub mod sysctl;
 
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
@@ -75,12 +79,7 @@ fn name(errno: Errno) -> String {
 }
 
 fn by_device(flags: i32) -> Result<Uffd, Errno> {
-    let device = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/userfaultfd")
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    Uffd::create_by_device(device.as_fd(), flags)
+    Uffd::create_by_device(device::open()?.as_fd(), flags)
 }
 
 impl Creation {

@@ -15,7 +15,7 @@ const fn size_flag(page_size: usize) -> u32 {
 }
 
 /// A pool that another user emptied meanwhile is the machine's lack, not the kernel's fault.
-fn pool(error: Error) -> Error {
+pub(super) fn pool(error: Error) -> Error {
     match error {
         Error::Call { call, errno: Errno::ENOMEM } => Error::Machine(format!("{call}: the hugepage pool is in use")),
         other => other,

@@ -2,6 +2,7 @@
 
 mod anon;
 pub mod content;
+mod file;
 mod hugetlb;
 pub mod page_state;
 mod region;
@@ -9,7 +10,9 @@ mod shmem;
 pub mod vma;
 
 pub use content::Pattern;
+pub use file::regular_file;
 pub use region::{Page, Region};
+pub use shmem::{detached_file, detached_tmpfs};
 
 use crate::mode::Mode;
 use crate::{Result, kernel};

@@ -58,8 +58,24 @@ pub(crate) fn tmpfs_file() -> Result<OwnedFd> {
     })
 }
 
+/// The root of a fresh tmpfs that is mounted nowhere and goes with its last user.
+pub fn detached_tmpfs() -> Result<OwnedFd> {
+    detached_root("tmpfs", &[]).map_err(|error| Error::Machine(format!("no tmpfs can be mounted: {error}")))
+}
+
 /// An unnamed file on a fresh file system that is mounted nowhere and goes with its last file.
-pub(super) fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd> {
+pub fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd> {
+    let root = detached_root(kind, options)?;
+    let (flags, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+    match rustix::fs::openat(&root, ".", flags | OFlags::TMPFILE, mode) {
+        // Some file systems only learnt it lately; a file that nobody else can reach serves as well.
+        Err(rustix::io::Errno::OPNOTSUPP) => rustix::fs::openat(&root, "file", flags | OFlags::CREATE, mode),
+        opened => opened,
+    }
+    .named("open on a detached mount")
+}
+
+fn detached_root(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd> {
     use rustix::mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
     };
@@ -68,7 +84,5 @@ pub(super) fn detached_file(kind: &str, options: &[(&str, &str)]) -> Result<Owne
         fsconfig_set_string(context.as_fd(), *key, *value).named("fsconfig")?;
     }
     fsconfig_create(context.as_fd()).named("fsconfig")?;
-    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).named("fsmount")?;
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::openat(&mount, ".", flags, Mode::RUSR | Mode::WUSR).named("open(O_TMPFILE)")
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).named("fsmount")
 }

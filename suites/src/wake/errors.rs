@@ -1,1 +1,5 @@
-//! What `UFFDIO_WAKE` refuses, and that a refusal changes nothing.
+//! What `UFFDIO_WAKE` refuses, and what it puts up with.
+
+mod nobody;
+mod range;
+mod target;
