@@ -167,6 +167,7 @@ virtme_command() {
     [[ ${2:-} != test ]] || prebuild "$@"
   fi
   not_hidden "$PWD"
+  [[ $accelerator != kvm || $accel != auto ]] || kvm_runs || give_up_kvm
   make_virtme_script "$@" || die 3 "$work cannot be written: is there space?"
   exec {stream}< <(
     exec {work_lock}>&- 3>&1 > >(exec cat >&"$virtme_out") 2> >(exec cat >&2)
@@ -188,8 +189,28 @@ virtme_command() {
     show_console 20
     die 3 "the guest died: $death"
   fi
+  ((status == 255)) || remember_kvm_trouble
   ((status != 255)) || say "virtme-ng ended with 255: the command did, or the guest never came to its end ($((SECONDS - ended)) s)"
   return "$status"
+}
+# kvm_runs: whether a kernel says a word under KVM; without anything to run it panics within a second or two.
+kvm_runs() {
+  local stream
+  exec {stream}< <(
+    # Nothing is written to the pipe: it ends with the guest.
+    exec {work_lock}>&- 3>&1 >"$work/console" 2>&1
+    leash qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -accel kvm -cpu host -m 512 -kernel "$image" \
+      -serial stdio -append "console=ttyS0 earlyprintk=serial panic=-1" </dev/null
+  )
+  guest=$!
+  read -r -t 15 -u "$stream"
+  kill -KILL "$guest" 2>/dev/null
+  wait "$guest" 2>/dev/null
+  guest=''
+  exec {stream}<&-
+  grep -aq 'Linux version' "$work/console" && return
+  kvm_trouble=$(qemu_line "$work/console" || printf 'it said nothing for 15 s')
+  return 1
 }
 prebuild() {
   local own=()
