@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use uffd_harness::actor::{DELIVERED, KernelAccess, ProcessEnding, Target};
-use uffd_harness::kernel::fdinfo::FdInfo;
+use uffd_harness::fdinfo::FdInfo;
 use uffd_harness::sys;
 
 use super::faulting::{Faulting, flags, some_faults, told};
