@@ -25,7 +25,13 @@ fn parse(line: &str) -> Option<Vma> {
     let number = |text| u64::from_str_radix(text, 16).ok();
     let (permissions, offset) = (words.next()?, words.next()?);
     let path = words.nth(2).unwrap_or_default().to_owned();
-    Some(Vma { start: number(start)?, end: number(end)?, shared: permissions.ends_with('s'), offset: number(offset)?, path })
+    Some(Vma {
+        start: number(start)?,
+        end: number(end)?,
+        shared: permissions.ends_with('s'),
+        offset: number(offset)?,
+        path,
+    })
 }
 
 /// The mappings that touch `start..end`, in order.
