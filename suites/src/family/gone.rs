@@ -4,18 +4,12 @@ use std::os::fd::AsFd as _;
 
 use uffd_harness::actor::Target;
 use uffd_harness::actor::target::Cue;
-use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::memory::page_state::PageState;
-use uffd_harness::memory::{Memory, Region};
-use uffd_harness::mode::Mode;
-use uffd_harness::uffd::{Reply, Uffd};
-use uffd_harness::{Errno, Error, sys};
+use uffd_harness::{Error, sys};
 
 use super::{Call, Request};
-use crate::ensure;
-use crate::expect::{Expect as _, Messages as _};
-use crate::given::{self, Scene};
 use crate::gone::{Gone, lose};
+use crate::prelude::*;
 
 /// A region of two pages in the target, with both in the page cache for a MINOR mode.
 fn set_up(call: Call, memory: Memory) -> Result<(Uffd, Region), Stop> {
