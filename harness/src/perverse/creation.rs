@@ -93,12 +93,19 @@ fn rights() -> Vec<Perversion> {
             let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
             if plain && !has_capabilities() { Err(Errno::EPERM) } else { creation.pass() }
         }),
-        new("create-capability-ignored", &["CREATE-009"], "only root may have kernel faults, CAP_SYS_PTRACE or not").create(
+        new("create-asks-for-another-capability", &["CREATE-009"], "kernel faults are for CAP_SYS_ADMIN, not CAP_SYS_PTRACE").create(
             |creation| {
                 let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
-                if plain && !is_root() { Err(Errno::EPERM) } else { creation.pass() }
+                let admin = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
+                if plain && !admin { Err(Errno::EPERM) } else { creation.pass() }
             },
         ),
+        new("create-any-capability-will-do", &["CREATE-009"], "any capability allows kernel faults").create(|creation| {
+            creation.pass().or_else(|errno| {
+                let some = errno == Errno::EPERM && is_root() && has_capabilities();
+                if some { creation.with(creation.flags | UFFD_USER_MODE_ONLY) } else { Err(errno) }
+            })
+        }),
         new("create-capability-of-any-namespace", &["CREATE-009"], "CAP_SYS_PTRACE counts in any user namespace").create(
             |creation| {
                 creation.pass().or_else(|errno| {
@@ -124,7 +131,6 @@ fn rights() -> Vec<Perversion> {
 fn descriptor() -> Vec<Perversion> {
     vec![
         errno("create-emfile-is-enfile", &["CREATE-012"], "no free descriptor is ENFILE", Errno::EMFILE, Errno::ENFILE),
-        errno("create-enfile-is-emfile", &["CREATE-013"], "a full file table is EMFILE", Errno::ENFILE, Errno::EMFILE),
         new("create-opened-for-writing", &["CREATE-001"], "F_GETFL says O_RDWR")
             .other("F_GETFL", |flags| flags.map(|flags| flags | i64::from(libc::O_RDWR))),
         new("nonblock-later-ignored", &["CREATE-003"], "F_SETFL leaves O_NONBLOCK as creation set it")

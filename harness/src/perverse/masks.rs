@@ -93,7 +93,7 @@ fn handshake() -> Vec<Perversion> {
             }
             answer
         }),
-        new("features-untouched", &["API-001"], "features comes back as it was").ioctl(API, |call| {
+        new("features-untouched", &["API-001", "API-002"], "features comes back as it was").ioctl(API, |call| {
             let answer = call.pass();
             if answer.is_ok() {
                 call.tell(call.after().with_mode(call.argument.mode()));

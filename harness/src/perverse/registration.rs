@@ -522,13 +522,6 @@ fn what_is_unregistered() -> Vec<Perversion> {
             }
             answer
         }),
-        unregister("unregister-wakes-other-modes", &["UNREG-010"], "those who wait for WP or MINOR are woken", |call| {
-            let answer = call.pass();
-            if answer.is_ok() {
-                call.wake(call.argument.start(), call.argument.len());
-            }
-            answer
-        }),
         unregister("unregister-drops-pages", &["UNREG-001", "UNREG-011"], "unregistering drops the pages that are there", |call| {
             let answer = call.pass();
             if answer.is_ok() && is_sane(call) {

@@ -219,6 +219,10 @@ fn by_wake() -> Vec<Perversion> {
             let known = state::own_at(call.fd, call.argument.start()).is_some();
             call.pass().and_then(|value| if known { Ok(value) } else { Err(Errno::ENOENT) })
         }),
+        wake("wake-unregistered-ignored", &["UNREG-010", "WAKE-004"], "WAKE of an unregistered range succeeds and wakes nobody", |call| {
+            let known = state::own_at(call.fd, call.argument.start()).is_some();
+            if known || !call.argument.is_aligned() { call.pass() } else { Ok(0) }
+        }),
         wake("wake-unmapped-refused", &["WAKE-004"], "an unmapped range is ENOENT", |call| {
             let mapped = !super::vmas::within(call.argument.start(), call.argument.end()).is_empty();
             call.pass().and_then(|value| if mapped { Ok(value) } else { Err(Errno::ENOENT) })
