@@ -1,17 +1,19 @@
 //! Pages that an ioctl has filled: what holds of them whichever ioctl it was.
 
 use uffd_harness::Error;
-use uffd_harness::actor::{Access, Actor};
+use uffd_harness::actor::{Access, Actor, ProcessEnding, task};
 use uffd_harness::case::Outcome;
-use uffd_harness::memory::{Memory, Pattern};
+use uffd_harness::memory::page_state::PageState;
+use uffd_harness::memory::{Memory, Pattern, Region};
 use uffd_harness::sys;
+use uffd_harness::uapi::UFFD_PAGEFAULT_FLAG_MINOR;
 
 use crate::axes::Resolver;
-use crate::ensure_eq;
 use crate::expect::{Expect as _, Messages as _, Watch as _};
-use crate::given::Scene;
-use crate::look::Look as _;
+use crate::given::{self, Scene};
+use crate::look::{Behind as _, Look as _};
 use crate::waiters::Waiter;
+use crate::{ensure, ensure_eq};
 
 /// `SEGV_ACCERR` of sigaction(2): the mapping does not allow the access.
 const SEGV_ACCERR: i32 = 2;
@@ -64,6 +66,45 @@ pub fn a_dropped_page_is_filled_anew(memory: Memory, resolver: Resolver) -> Outc
     page.holds(Scene::filled(resolver, 0))?;
     scene.page(1).holds(Scene::filled(resolver, 1))?;
     scene.uffd.has_nothing_to_read()
+}
+
+/// Fills a page of a mapping that does not begin with its file: the page is the file's at that offset.
+pub fn behind_the_start_of_the_file(memory: Memory, resolver: Resolver) -> Outcome {
+    let scene = Scene::with_alias(memory, resolver.fault_mode(), 3)?;
+    let page = scene.page(2);
+    // What is left begins with the second page of the file.
+    sys::unmap(scene.page(0).start, page.size).map_err(|errno| Error::call("munmap", errno))?;
+    scene.resolve(resolver, 2, 1, true)?.does(page.size as u64)?;
+    page.holds(Scene::filled(resolver, 2))?;
+    scene.page(1).is_not_mapped()?;
+    if memory.is_shared() {
+        let pages: &[usize] = if resolver == Resolver::Continue { &[0, 1, 2] } else { &[2] };
+        scene.shared()?.file_has_just(pages, 3)?;
+        scene.shared()?.file_reads(2, Scene::filled(resolver, 2))?;
+    }
+    scene.uffd.has_nothing_to_read()
+}
+
+/// A process fills the pages of another one, whose thread finds in them what the caller has put there.
+pub fn pages_of_another_process(memory: Memory, resolver: Resolver) -> Outcome {
+    let read_all = |region: &Region| (0..2).all(|at| region.page(at).differs(Scene::filled(resolver, at)).is_none());
+    let set_up = || Scene::new(memory, resolver.fault_mode(), 2);
+    let mut target = Scene::in_target(set_up, |region, _| i32::from(!read_all(region)))?;
+    let (process, uffd) = (target.process.pid(), &target.uffd);
+    let flags = if resolver == Resolver::Continue { UFFD_PAGEFAULT_FLAG_MINOR } else { 0 };
+    for index in 0..2 {
+        let page = target.page(index);
+        ensure!(target.process.waits_for_userfault(), "the other process does not wait for page {index}");
+        uffd.fault_at(flags, page.start)?;
+        let sleep = task::sleeps(process, process)?;
+        given::resolve(uffd, resolver, page, 1, index, false)?.does(page.size as u64)?;
+        ensure!(PageState::of_process(process, page.start)?.present(), "page {index} of the other process is missing");
+        ensure_eq!(task::sleeps(process, process)?, sleep, "how often the other process has gone to sleep");
+        ensure!(task::waits_for_userfault(process, process), "DONTWAKE woke the other process");
+        uffd.wake(page.range()).succeeds()?;
+    }
+    ensure_eq!(target.process.wait()?, ProcessEnding::Exited(0), "the other process, which looked at every word");
+    target.uffd.has_nothing_to_read()
 }
 
 /// A page filled in a read-only mapping can be read; a write dies of SIGSEGV until the mapping allows it.

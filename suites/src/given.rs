@@ -5,7 +5,9 @@
 use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
-use uffd_harness::actor::{Process, ProcessEnding};
+use uffd_harness::Error;
+use uffd_harness::actor::target::Cue;
+use uffd_harness::actor::{Process, ProcessEnding, Target};
 use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::kernel;
 use uffd_harness::memory::{Memory, Page, Pattern, Region};
@@ -154,6 +156,29 @@ pub const fn continue_on(memory: Memory) -> Need {
     Need::Feature(if memory.is_hugetlb() { UFFD_FEATURE_MINOR_HUGETLBFS } else { UFFD_FEATURE_MINOR_SHMEM })
 }
 
+/// Fills `count` pages from `page` on, waking waiters or not; the first is page `index` of its region.
+pub fn resolve(
+    uffd: &Uffd,
+    resolver: Resolver,
+    page: Page,
+    count: usize,
+    index: usize,
+    wake: bool,
+) -> Result<Reply, Stop> {
+    let range = Range::new(page.start as u64, (count * page.size) as u64);
+    Ok(match resolver {
+        Resolver::Copy => {
+            let source = Memory::Anon.map((page.size * count).div_ceil(Memory::Anon.page_size()))?;
+            for step in 0..count {
+                Scene::filled(resolver, index + step).fill(source.start() + step * page.size, page.size);
+            }
+            uffd.copy(range, source.start() as u64, if wake { 0 } else { UFFDIO_COPY_MODE_DONTWAKE })
+        }
+        Resolver::Zeropage => uffd.zeropage(range, if wake { 0 } else { UFFDIO_ZEROPAGE_MODE_DONTWAKE }),
+        Resolver::Continue => uffd.continue_range(range, if wake { 0 } else { UFFDIO_CONTINUE_MODE_DONTWAKE }),
+    })
+}
+
 /// A userfaultfd and a region registered with it, nothing of it mapped yet.
 ///
 /// In a MINOR mode the page cache behind the region holds [`Scene::cached`] in every page.
@@ -231,19 +256,21 @@ impl Scene {
 
     /// Fills `count` pages from page `first` by `resolver`, waking waiters or not.
     pub fn resolve(&self, resolver: Resolver, first: usize, count: usize, wake: bool) -> Result<Reply, Stop> {
-        let range = self.region.pages(first, count);
-        Ok(match resolver {
-            Resolver::Copy => {
-                let size = self.region.page_size();
-                let source = Memory::Anon.map((size * count).div_ceil(Memory::Anon.page_size()))?;
-                for index in 0..count {
-                    Self::filled(resolver, first + index).fill(source.start() + index * size, size);
-                }
-                self.uffd.copy(range, source.start() as u64, if wake { 0 } else { UFFDIO_COPY_MODE_DONTWAKE })
-            }
-            Resolver::Zeropage => self.uffd.zeropage(range, if wake { 0 } else { UFFDIO_ZEROPAGE_MODE_DONTWAKE }),
-            Resolver::Continue => self.uffd.continue_range(range, if wake { 0 } else { UFFDIO_CONTINUE_MODE_DONTWAKE }),
-        })
+        resolve(&self.uffd, resolver, self.page(first), count, first, wake)
+    }
+
+    /// A process that sets up such a scene in its own memory and then does `work`; the userfaultfd is ours.
+    pub fn in_target(
+        set_up: impl FnOnce() -> Result<Self, Stop>,
+        work: impl FnOnce(&Region, &mut Cue) -> i32,
+    ) -> Result<Target, Stop> {
+        let set_up = || match set_up() {
+            Ok(Self { uffd, region, .. }) => Ok((uffd, region)),
+            Err(Stop::Skip(lack)) => Err(Error::Machine(lack.reason)),
+            Err(Stop::Fail(why) | Stop::Error(why)) => Err(Error::Other(why)),
+            Err(_) => Err(Error::Other("the case only declared itself".to_owned())),
+        };
+        Ok(Target::start(set_up, work)?)
     }
 }
 

@@ -92,6 +92,36 @@ pub const BEFORE: usize = 64;
 const WORD: usize = 8;
 
 impl KernelAccess {
+    /// Every call.
+    pub const ALL: [Self; 26] = [
+        Self::Read,
+        Self::Readv,
+        Self::Preadv,
+        Self::PipeRead,
+        Self::VmspliceTo,
+        Self::DirectRead,
+        Self::UringRecv,
+        Self::FutexWaitShared,
+        Self::FutexWakeOp,
+        Self::ProcessVmWritev,
+        Self::ProcMemWrite,
+        Self::PtracePoke,
+        Self::PopulateWrite,
+        Self::Mlock,
+        Self::Write,
+        Self::Writev,
+        Self::Pwritev,
+        Self::PipeWrite,
+        Self::VmspliceFrom,
+        Self::DirectWrite,
+        Self::UringSend,
+        Self::FutexWait,
+        Self::ProcessVmReadv,
+        Self::ProcMemRead,
+        Self::PtracePeek,
+        Self::PopulateRead,
+    ];
+
     /// The name in case names.
     pub const fn name(self) -> &'static str {
         match self {

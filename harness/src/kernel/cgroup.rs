@@ -19,7 +19,7 @@ pub struct MemoryGroup {
     version: Version,
 }
 
-/// The name's beginning, by which a run finds what one that was killed has left.
+/// The name's beginning; the id of the process that made it follows.
 const NAME: &str = "uffd-conformance-";
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -89,10 +89,11 @@ impl MemoryGroup {
     }
 }
 
-/// Removes the groups of runs that were killed; one that is in use cannot be removed.
+/// Removes the groups of cases that were killed: those whose process is no more.
 fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(NAME) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.strip_prefix(NAME).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             let _ = fs::remove_dir(entry.path());
         }
     }

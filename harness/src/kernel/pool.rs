@@ -78,6 +78,11 @@ fn change(size_kib: u64, pages: i64) -> Result<i64> {
     Ok(after - before)
 }
 
+/// Puts a page into the pool for one that the hardware has lost: such a page stays in the pool, and is of no use there.
+pub fn replace_lost_page(size: usize) -> Result<()> {
+    change(size as u64 / 1024, 1).map(drop)
+}
+
 /// A process that has enlarged a pool and makes it smaller again when the run ends, however it ends.
 #[derive(Debug)]
 pub struct Keeper {

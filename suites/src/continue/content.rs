@@ -21,6 +21,24 @@ fn several_pages_are_mapped_in_order(memory: Memory) -> Outcome {
     filled::just_those_pages(memory, Resolver::Continue, pages, count)
 }
 
+/// In a mapping that does not begin with its file, the file's page at that offset is mapped.
+#[apply(one_of_each_class)]
+fn the_offset_in_the_file_counts(memory: Memory) -> Outcome {
+    begin!(
+        statements: ["CONT-001"],
+        axes: [memory, Mode::MINOR],
+        needs: [given::hugepages(memory, Mode::MINOR, 3)],
+    )?;
+    filled::behind_the_start_of_the_file(memory, Resolver::Continue)
+}
+
+/// The pages of another process are mapped.
+#[apply(one_of_each_class)]
+fn pages_of_another_process_are_mapped(memory: Memory) -> Outcome {
+    begin!(statements: ["CONT-001", "CONT-014"], axes: [memory, Mode::MINOR])?;
+    filled::pages_of_another_process(memory, Resolver::Continue)
+}
+
 /// What is stored through another mapping while the thread waits is what it finds when it is woken.
 #[apply(one_of_each_class)]
 fn stores_before_it_are_seen_by_the_woken_thread(memory: Memory) -> Outcome {

@@ -6,7 +6,7 @@
 use uffd_harness::gate::Address;
 
 use crate::prelude::*;
-use crate::waiters::Waiter;
+use crate::waiters::{self, Waiter};
 
 /// A copy that stands still in the middle of a page.
 struct Frozen {
@@ -24,11 +24,18 @@ impl Frozen {
     /// Copies `count` pages to page 0 of the scene and on, [`Scene::filled`] each, and stops within page `stop`.
     #[track_caller]
     fn copy(scene: &Scene, count: usize, stop: usize) -> Result<Self, Stop> {
-        Self::copy_of(scene, count, stop, |index| Scene::filled(Resolver::Copy, index))
+        Self::copy_of(scene, count, stop, 0, |index| Scene::filled(Resolver::Copy, index))
     }
 
+    /// The same with this mode and these contents.
     #[track_caller]
-    fn copy_of(scene: &Scene, count: usize, stop: usize, content: fn(usize) -> Pattern) -> Result<Self, Stop> {
+    fn copy_of(
+        scene: &Scene,
+        count: usize,
+        stop: usize,
+        mode: u64,
+        content: fn(usize) -> Pattern,
+    ) -> Result<Self, Stop> {
         let (size, base) = (scene.region.page_size(), Memory::Anon.page_size());
         // Not aligned: the pages of the target straddle those of the source, and one may lie half in a hole.
         let offset = base / 2 + 1;
@@ -48,7 +55,7 @@ impl Frozen {
         }
         let (uffd, range, from) =
             (given::duplicate(&scene.uffd)?, scene.region.pages(0, count), source.start() + offset);
-        let copier = Actor::start(move || uffd.copy(range, from as u64, 0))?;
+        let copier = Actor::start(move || uffd.copy(range, from as u64, mode))?;
         let sleep = copier.falls_asleep()?;
         let hole = source.page(at);
         guard.fault_at(0, hole.start)?;
@@ -145,6 +152,27 @@ fn of_several_pages_none_is_seen_half_copied(memory: Memory) -> Outcome {
     scene.uffd.has_nothing_to_read()
 }
 
+/// The mode of a copy holds although it was stopped half way: the page comes protected, and who waits for it sleeps on.
+#[apply(one_of_each_class)]
+fn a_stopped_copy_keeps_its_mode(memory: Memory) -> Outcome {
+    begin!(
+        statements: ["COPY-003", "COPY-005", "COPY-017"],
+        axes: [memory, Mode::MISSING_WP],
+        needs: [Need::KernelFaults],
+    )?;
+    let scene = Scene::new(memory, Mode::MISSING_WP, 1)?;
+    let (page, content) = (scene.page(0), Pattern::new(0));
+    let waiter = Waiter::at(&scene, Access::Read, page.at(0))?;
+    let mode = UFFDIO_COPY_MODE_WP | UFFDIO_COPY_MODE_DONTWAKE;
+    Frozen::copy_of(&scene, 1, 0, mode, |_| Pattern::new(0))?.goes_on()?.does(page.size as u64)?;
+    waiter.sleeps_on()?;
+    page.holds(content)?;
+    page.is_protected()?;
+    scene.uffd.wake(page.range()).succeeds()?;
+    waiter.is_woken_to(content)?;
+    waiters::a_write_waits_for_writeprotect(&scene, page, content)
+}
+
 /// A copy that another one overtakes fails with `EEXIST` and leaves the other's page alone.
 #[apply(one_of_each_class)]
 fn an_overtaken_copy_changes_nothing(memory: Memory) -> Outcome {
@@ -152,7 +180,7 @@ fn an_overtaken_copy_changes_nothing(memory: Memory) -> Outcome {
     let scene = Scene::with_alias(memory, Mode::MISSING, 1)?;
     let (page, content) = (scene.page(0), Scene::filled(Resolver::Copy, 0));
     let waiter = Waiter::at(&scene, Access::Read, page.at(0))?;
-    let slow = Frozen::copy_of(&scene, 1, 0, |_| Pattern::new(0))?;
+    let slow = Frozen::copy_of(&scene, 1, 0, 0, |_| Pattern::new(0))?;
     scene.resolve(Resolver::Copy, 0, 1, true)?.does(page.size as u64)?;
     waiter.is_woken_to(content)?;
     page.holds(content)?;

@@ -52,10 +52,7 @@ impl Axis for Offset {
 
 /// The source may begin at any byte; what is copied begins there.
 #[apply(one_of_each_class)]
-fn the_source_may_begin_at_any_byte(
-    memory: Memory,
-    #[values(Offset(1), Offset(2048), Offset(4095))] offset: Offset,
-) -> Outcome {
+fn the_source_may_begin_at_any_byte(memory: Memory, #[values(Offset(1), Offset(4095))] offset: Offset) -> Outcome {
     begin!(statements: ["COPY-001", "COPY-010", "COPY-036"], axes: [memory, Mode::MISSING, offset])?;
     let count = if memory.is_hugetlb() { 1 } else { 3 };
     let scene = Scene::new(memory, Mode::MISSING, count + 1)?;
@@ -115,6 +112,13 @@ fn the_source_only_has_to_be_readable(memory: Memory) -> Outcome {
     scene.page(0).holds(COPIED)?;
     scene.uffd.copy(scene.page(1).range(), scene.page(0).start as u64, 0).does(size as u64)?;
     scene.page(1).holds(COPIED)
+}
+
+/// The pages of another process are filled from the caller's memory.
+#[apply(one_of_each_class)]
+fn pages_of_another_process_are_filled(memory: Memory) -> Outcome {
+    begin!(statements: ["COPY-001", "COPY-002", "COPY-005"], axes: [memory, Mode::MISSING])?;
+    filled::pages_of_another_process(memory, Resolver::Copy)
 }
 
 /// A range that is registered for other faults than missing ones is filled as well.

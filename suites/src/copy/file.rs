@@ -1,5 +1,6 @@
 //! What `UFFDIO_COPY` does to the file behind the mapping.
 
+use crate::filled;
 use crate::prelude::*;
 
 /// Copied to a shared mapping, the page is a page of the file: other mappings and `read` see it, both ways.
@@ -19,6 +20,14 @@ fn shared_page_enters_the_file(memory: Memory) -> Outcome {
     Access::Write.make(alias.page(1).at(16));
     page.holds_but_written(content, &[8, 16])?;
     scene.uffd.has_nothing_to_read()
+}
+
+/// In a mapping that does not begin with its file, the page enters the file at that offset.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn the_offset_in_the_file_counts(#[values(Memory::ShmemMemfd, Memory::HugetlbMemfd)] memory: Memory) -> Outcome {
+    begin!(statements: ["COPY-028"], axes: [memory, Mode::MISSING])?;
+    filled::behind_the_start_of_the_file(memory, Resolver::Copy)
 }
 
 /// Copied to a private mapping, the page is anonymous: a hole of the file stays a hole.

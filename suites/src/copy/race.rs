@@ -40,12 +40,12 @@ fn of_two_copies_to_one_page_one_succeeds(memory: Memory) -> Outcome {
                 .collect::<Vec<Reply>>()
         })?);
     }
-    let replies = [threads[0].is_woken()?, threads[1].is_woken()?];
-    for index in 0..raced(memory) {
-        let first = usize::from(replies[0][index].result.is_err());
-        replies[first][index].does(size as u64)?;
-        replies[1 - first][index].fails(Errno::EEXIST)?;
-        scene.page(index).holds(copied(first, index))?;
+    let replies = threads[0].is_woken()?.into_iter().zip(threads[1].is_woken()?);
+    for (index, (one, other)) in replies.enumerate() {
+        let (thread, first, second) = if one.result.is_ok() { (0, one, other) } else { (1, other, one) };
+        first.does(size as u64)?;
+        second.fails(Errno::EEXIST)?;
+        scene.page(index).holds(copied(thread, index))?;
     }
     scene.uffd.has_nothing_to_read()
 }

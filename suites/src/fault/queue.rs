@@ -1,6 +1,6 @@
 //! The queue of page-fault messages: one a waiter, in order, gone when resolved, never twice.
 
-use uffd_harness::kernel::fdinfo::FdInfo;
+use uffd_harness::fdinfo::FdInfo;
 use uffd_harness::message::SIZE;
 
 use super::faulting::{Faulting, some_faults, told};

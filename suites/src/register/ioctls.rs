@@ -100,7 +100,7 @@ fn hugetlb_anywhere_gives_the_basic_ioctls(
     begin!(statements: ["REG-018", "REG-044"], axes: [memory, Mode::MISSING, order])?;
     let uffd = given::uffd(0)?;
     let region = memory.map(2)?;
-    let other = region.page(if order == Order::HugetlbFirst { 1 } else { 0 });
+    let other = region.page(usize::from(order == Order::HugetlbFirst));
     lay::anon(other, libc::PROT_READ | libc::PROT_WRITE)?;
     uffd.register(region.range(), UFFDIO_REGISTER_MODE_MISSING).does(expected(true, Mode::MISSING))?;
     tracking::just(&region, &[(region.range(), Mode::MISSING)])?;

@@ -27,6 +27,13 @@ fn a_dropped_page_is_zero(memory: Memory) -> Outcome {
     filled::a_dropped_page_is_filled_anew(memory, Resolver::Zeropage)
 }
 
+/// The pages of another process are zero-filled.
+#[apply(small_of_each_class)]
+fn pages_of_another_process_are_zero(memory: Memory) -> Outcome {
+    begin!(statements: ["ZERO-001", "ZERO-010"], axes: [memory, Mode::MISSING])?;
+    filled::pages_of_another_process(memory, Resolver::Zeropage)
+}
+
 /// Every page can be written afterwards, and a write to one does not show in another.
 #[apply(small_of_each_class)]
 fn each_page_is_written_by_itself(memory: Memory) -> Outcome {
@@ -95,6 +102,14 @@ fn shared_page_enters_the_file(
     Access::Write.make(alias.page(1).at(16));
     page.holds_but_written(Pattern::ZERO, &[8, 16])?;
     scene.uffd.has_nothing_to_read()
+}
+
+/// In a mapping that does not begin with its file, the page enters the file at that offset.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn the_offset_in_the_file_counts(#[values(Memory::ShmemMemfd)] memory: Memory) -> Outcome {
+    begin!(statements: ["ZERO-003"], axes: [memory, Mode::MISSING])?;
+    filled::behind_the_start_of_the_file(memory, Resolver::Zeropage)
 }
 
 /// In a private mapping a hole of the file stays a hole, even when the page is written.

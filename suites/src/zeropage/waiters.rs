@@ -18,7 +18,7 @@ fn dontwake_leaves_every_waiter_asleep(memory: Memory) -> Outcome {
 }
 
 /// Zero-filling a page wakes nobody who waits for the page before or behind it.
-#[apply(every_small_memory)]
+#[apply(small_of_each_class)]
 fn waiters_of_other_pages_sleep_on(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-010"], axes: [memory, Mode::MISSING])?;
     waiters::waiters_of_other_pages_sleep_on(memory, Resolver::Zeropage)

@@ -54,16 +54,19 @@ fn lose_the_hardware_of(page: Page) -> Outcome {
 #[rstest]
 #[test_attr(registered(conformance))]
 fn a_page_lost_by_the_hardware_is_not_mapped(
-    #[values(Memory::ShmemMemfd, Memory::ShmemPrivate)] memory: Memory,
+    #[values(Memory::ShmemMemfd, Memory::ShmemPrivate, Memory::HugetlbMemfd)] memory: Memory,
 ) -> Outcome {
     begin!(
         statements: ["CONT-016"],
         axes: [memory, Mode::MINOR],
-        needs: [Need::Capability("CAP_SYS_ADMIN")]
+        needs: [Need::Capability("CAP_SYS_ADMIN"), family::hugepages(memory, 4)]
     )?;
     let stage = Stage::new(Call::Continue, memory)?;
     let Some(alias) = &stage.scene.alias else { return Ok(()) };
     lose_the_hardware_of(alias.page(1))?;
+    if memory.is_hugetlb() {
+        kernel::pool::replace_lost_page(memory.page_size())?;
+    }
     stage.request.make(stage.uffd()).fails(Errno::EIO)?;
     stage.is_unchanged()?;
     // The file loses the page, and this mapping of it what stands for the loss.
