@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 
 use super::{Perversion, honest, new};
-use crate::uapi::{UFFD_USER_MODE_ONLY, UFFDIO_COPY, UFFDIO_REGISTER};
+use crate::uapi::{UFFD_USER_MODE_ONLY, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER};
 
 const KNOWN: i32 = libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY;
 
@@ -166,6 +166,16 @@ fn descriptor() -> Vec<Perversion> {
                     Ok(0)
                 }
                 answer => answer,
+            },
+        ),
+        new("receiver-registers-nothing", &["POLL-029"], "REGISTER by who received the descriptor succeeds and does nothing").ioctl(
+            &[UFFDIO_REGISTER],
+            |call| {
+                let answer = call.pass();
+                if answer.is_ok() && is_inherited(call.fd) {
+                    let _ = call.also(UFFDIO_UNREGISTER, &[call.argument.start(), call.argument.len()]);
+                }
+                answer
             },
         ),
         new("child-fills-nothing", &["CREATE-020", "POLL-029"], "only the process that made a userfaultfd can fill by it").ioctl(

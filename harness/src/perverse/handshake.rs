@@ -14,6 +14,7 @@ use crate::uapi::{
     UFFD_FEATURE_MISSING_HUGETLBFS, UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE, UFFD_FEATURE_POISON,
     UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_API,
     UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_MOVE, UFFDIO_POISON, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR,
+    UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_RWP,
     UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
 };
 
@@ -129,6 +130,28 @@ fn refusals() -> Vec<Perversion> {
         }),
         new("api-unknown-feature-ignored", &["API-006"], "unknown features are ignored")
             .ioctl(&[UFFDIO_API], |call| call.with(call.argument.with_mode(call.argument.mode() & offered().0))),
+        new("api-nothing-asked-for-refused", &["API-001"], "a handshake that asks for nothing is refused").ioctl(&[UFFDIO_API], |call| {
+            let nothing = call.argument.mode() == 0;
+            call.with(if nothing { call.argument.adding(1 << 63) } else { call.argument })
+        }),
+        new("api-returns-1", &["API-001"], "UFFDIO_API returns 1").ioctl(&[UFFDIO_API], |call| call.pass().map(|_| 1)),
+        new("api-unaligned-structure-refused", &["API-001", "API-012"], "a structure that is not aligned is EFAULT").ioctl(
+            &[UFFDIO_API],
+            |call| if call.address().is_multiple_of(8) { call.pass() } else { Err(Errno::EFAULT) },
+        ),
+        new("api-structure-across-pages-refused", &["API-001", "API-012"], "a structure across two pages is EFAULT").ioctl(
+            &[UFFDIO_API],
+            |call| if call.address() % 4096 <= 4096 - 24 { call.pass() } else { Err(Errno::EFAULT) },
+        ),
+        new("rwp-registered-unoffered", &["API-002"], "a range can be registered for RWP, although it is not offered").ioctl(
+            &[UFFDIO_REGISTER],
+            |call| match call.pass() {
+                Err(Errno::EINVAL) if call.argument.mode() & UFFDIO_REGISTER_MODE_RWP != 0 => {
+                    call.with(call.argument.with_mode(UFFDIO_REGISTER_MODE_MISSING))
+                }
+                answer => answer,
+            },
+        ),
         new("api-high-feature-ignored", &["API-006"], "only the low half of features is looked at").ioctl(&[UFFDIO_API], |call| {
             call.with(call.argument.with_mode(call.argument.mode() & u64::from(u32::MAX)))
         }),
@@ -312,6 +335,20 @@ fn features() -> Vec<Perversion> {
         always("event-remap-always", &["API-002"], "mremap waits for a reader unasked", UFFD_FEATURE_EVENT_REMAP),
         always("event-remove-always", &["API-002"], "madvise waits for a reader unasked", UFFD_FEATURE_EVENT_REMOVE),
         always("event-unmap-always", &["API-002"], "munmap waits for a reader unasked", UFFD_FEATURE_EVENT_UNMAP),
+        new("protection-of-holes-ignored", &["FAULT-023"], "WRITEPROTECT passes over holes").ioctl(&[UFFDIO_WRITEPROTECT], |call| {
+            let hole = PageState::of(call.argument.start() as usize).is_ok_and(|state| !state.present());
+            if hole && call.argument.mode() & 1 != 0 { Ok(0) } else { call.pass() }
+        }),
+        new("protection-drops-pages", &["FAULT-019", "FAULT-035"], "protected pages lose their content").ioctl(
+            &[UFFDIO_WRITEPROTECT],
+            |call| {
+                let answer = call.pass();
+                if answer.is_ok() && call.argument.mode() & 1 != 0 {
+                    super::content::drop_pages(call);
+                }
+                answer
+            },
+        ),
         new("wp-async-needs-wp-unpopulated", &["API-015"], "WP_ASYNC alone does not let holes be protected").ioctl(
             &[UFFDIO_WRITEPROTECT],
             |call| {

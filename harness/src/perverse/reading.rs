@@ -106,6 +106,13 @@ fn waiting() -> Vec<Perversion> {
                 }
             }
         }),
+        new("read-interrupted-in-spite-of-restart", &["POLL-014"], "a read that a signal interrupts is EINTR, SA_RESTART or not").read(|reading| {
+            while blocks(reading) && reading.length >= SIZE && !is_ready(reading) {
+                // poll(2) is never restarted.
+                nix::poll::poll(&mut [], 5_u8).map_err(|_| Errno::EINTR)?;
+            }
+            reading.pass()
+        }),
         new("read-interrupted-is-eagain", &["POLL-014"], "a read that a signal interrupts is EAGAIN").read(|reading| {
             reading.pass().map_err(|errno| if errno == Errno::EINTR { Errno::EAGAIN } else { errno })
         }),

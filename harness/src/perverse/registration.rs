@@ -153,7 +153,7 @@ fn what_is_registered() -> Vec<Perversion> {
         register("register-drops-pages", &["REG-051", "FAULT-010"], "registering drops the pages that are there", |call| {
             let answer = call.pass();
             if answer.is_ok() && is_sane(call) {
-                let _ = sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_DONTNEED);
+                super::content::drop_pages(call);
             }
             answer
         }),
@@ -314,10 +314,12 @@ fn ranges_taken() -> Vec<Perversion> {
             answer
         }),
         register("register-private-read-only-refused", &["REG-027", "REG-030", "REG-031"], "memory that cannot be written is refused", |call| {
-            let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-            let head = format!("{:x}-", call.argument.start());
-            let read_only = maps.lines().any(|line| line.starts_with(&head) && line.split_whitespace().nth(1).is_some_and(|p| !p.contains('w')));
+            let read_only = vmas::at(call.argument.start()).is_some_and(|vma| !vma.writable);
             if read_only { Err(Errno::EPERM) } else { call.pass() }
+        }),
+        register("register-private-files-refused", &["REG-002", "REG-027"], "private mappings of files are refused", |call| {
+            let private = vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared && vma.path.starts_with('/'));
+            if private { Err(Errno::EINVAL) } else { call.pass() }
         }),
         register("register-hugetlb-unaligned-accepted", &["REG-033"], "part of a hugepage is rounded to the whole", |call| {
             match call.pass() {
@@ -408,10 +410,10 @@ fn refusals() -> Vec<Perversion> {
         new("register-efault-is-einval", &["REG-049"], "a structure out of reach is EINVAL").unread(|_, request, answer| {
             answer.map_err(|errno| if request == UFFDIO_REGISTER && errno == Errno::EFAULT { Errno::EINVAL } else { errno })
         }),
-        register("register-target-gone-is-esrch", &["REG-050", "LIFE-001"], "REGISTER for an exited process is ESRCH", |call| {
+        register("register-target-gone-is-esrch", &["REG-050", "LIFE-001", "CREATE-020"], "REGISTER for an exited process is ESRCH", |call| {
             call.pass().map_err(|errno| if errno == Errno::ENOMEM { Errno::ESRCH } else { errno })
         }),
-        register("register-target-gone-succeeds", &["REG-050", "LIFE-001"], "REGISTER for an exited process succeeds", |call| {
+        register("register-target-gone-succeeds", &["REG-050", "LIFE-001", "CREATE-020"], "REGISTER for an exited process succeeds", |call| {
             call.pass().or_else(|errno| if errno == Errno::ENOMEM { pretend(call) } else { Err(errno) })
         }),
     ]
@@ -422,6 +424,21 @@ fn again() -> Vec<Perversion> {
     vec![
         register("register-same-again-refused", &["REG-036"], "the same registration again is EBUSY", move |call| {
             if old(call) == call.argument.mode() { Err(Errno::EBUSY) } else { call.pass() }
+        }),
+        register("register-partly-registered-refused", &["REG-036"], "a range of which a part is registered already is EBUSY", move |call| {
+            let parts = state::of(call.fd, |descriptor| {
+                let touches = |range: &&state::Registered| range.start < call.argument.end() && range.end > call.argument.start();
+                descriptor.ranges.iter().filter(touches).map(|range| range.end - range.start).sum::<u64>()
+            });
+            if parts != 0 && parts < call.argument.len() && is_sane(call) { Err(Errno::EBUSY) } else { call.pass() }
+        }),
+        register("register-partly-registered-passed-over", &["REG-036"], "what is registered already keeps the rest from being so", move |call| {
+            match state::of(call.fd, |descriptor| {
+                descriptor.ranges.iter().find(|range| range.start > call.argument.start() && range.start < call.argument.end()).copied()
+            }) {
+                Some(range) if is_sane(call) => call.with(call.argument.with_len(range.end - call.argument.start())),
+                _ => call.pass(),
+            }
         }),
         register("register-same-again-wakes", &["REG-036"], "the same registration again wakes those who wait", move |call| {
             let same = old(call) == call.argument.mode();
@@ -466,8 +483,12 @@ fn again() -> Vec<Perversion> {
 
 fn what_is_unregistered() -> Vec<Perversion> {
     vec![
-        unregister("unregister-does-nothing", &["UNREG-001", "UNREG-002"], "UNREGISTER succeeds and does nothing", |call| {
+        unregister("unregister-does-nothing", &["UNREG-001", "UNREG-002", "UNREG-009"], "UNREGISTER succeeds and does nothing", |call| {
             if is_sane(call) && state::own_at(call.fd, call.argument.start()).is_some() { Ok(0) } else { call.pass() }
+        }),
+        unregister("unregister-of-wp-does-nothing", &["UNREG-011"], "a range registered for WP stays so, with its protection", |call| {
+            let wp = state::own_at(call.fd, call.argument.start()).is_some_and(|range| range.mode & WP != 0);
+            if wp && is_sane(call) { Ok(0) } else { call.pass() }
         }),
         unregister("unregister-the-whole", &["UNREG-002"], "the whole registered range goes with a part of it", |call| {
             match state::own_at(call.fd, call.argument.start()) {
@@ -562,6 +583,10 @@ fn unregister_checks() -> Vec<Perversion> {
         }),
         unregister("unregister-length-0-accepted", &["UNREG-006"], "length 0 succeeds", |call| {
             lets_go(call, call.argument.len() == 0 && call.argument.start().is_multiple_of(PAGE))
+        }),
+        unregister("unregister-bad-range-accepted", &["UNREG-006"], "a range that wraps or is out of reach succeeds", |call| {
+            let end = call.argument.start().checked_add(call.argument.len());
+            lets_go(call, call.argument.is_aligned() && end.is_none_or(|end| end > 0x7fff_ffff_f000))
         }),
         unregister("unregister-unaligned-unregisters", &["UNREG-006"], "an unaligned range is refused, and unregistered", |call| {
             let answer = call.pass();

@@ -14,6 +14,7 @@ use crate::uapi::{
 const COPY: &[u64] = &[UFFDIO_COPY];
 const ZERO: &[u64] = &[UFFDIO_ZEROPAGE];
 const CONT: &[u64] = &[UFFDIO_CONTINUE];
+const FILLS: &[u64] = &[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE];
 
 type Row = (&'static str, &'static [u64], &'static [&'static str], &'static str);
 
@@ -180,16 +181,25 @@ fn in_spite() -> Vec<Perversion> {
         }
         answer
     }));
-    list.push(copy("copy-unwritable-copies-nothing", &["COPY-027"], "where copy cannot be written nothing is copied", |call| {
-        let mut changed = call.argument;
-        changed = changed.with_field(!changed.field());
-        call.tell(changed);
-        if call.after().field() != changed.field() {
-            return Err(Errno::EFAULT);
-        }
-        call.forget();
-        call.pass()
+    list.push(new("fill-unwritable-fills-nothing", &["COPY-027"], "where the result field cannot be written nothing is filled").ioctl(FILLS, |call| {
+        if call.is_writable() { call.pass() } else { Err(Errno::EFAULT) }
     }));
+    list.push(
+        new(
+            "result-field-read",
+            &["COPY-027", "REG-048", "COPY-009", "COPY-015", "ZERO-008", "ZERO-009", "CONT-006"],
+            "a structure must be readable with its result field",
+        )
+        .instead(|request| (FILLS.contains(&request) || request == UFFDIO_REGISTER).then_some(Err(Errno::EFAULT))),
+    );
+    list.push(
+        new(
+            "result-field-writable-for-refusals-too",
+            &["COPY-009", "COPY-015", "ZERO-008", "ZERO-009", "CONT-006"],
+            "a refusal is EFAULT where the result field cannot be written",
+        )
+        .ioctl(FILLS, |call| if call.is_writable() { call.pass() } else { call.pass().and(Ok(0)).or(Err(Errno::EFAULT)) }),
+    );
     list
 }
 
@@ -297,11 +307,7 @@ fn strict() -> Vec<Perversion> {
         call.tell_field(-(Errno::EFAULT as i64) as u64);
         Err(Errno::EFAULT)
     }));
-    list.push(copy("copy-source-from-swap-refused", &["COPY-014"], "a source page in swap is EFAULT", |call| {
-        let swapped = PageState::of(call.argument.src() as usize).is_ok_and(|state| state.swapped());
-        if swapped { Err(Errno::EFAULT) } else { call.pass() }
-    }));
-    list.push(copy("copy-far-source-is-efault", &["COPY-011"], "a source beyond the task's addresses is ENOENT", |call| {
+    list.push(copy("copy-far-source-is-enoent", &["COPY-011"], "a source beyond the task's addresses is ENOENT", |call| {
         let far = call.argument.src().checked_add(call.argument.len()).is_none_or(|end| end > 0x7fff_ffff_f000);
         if far && call.argument.is_aligned() { Err(Errno::ENOENT) } else { call.pass() }
     }));
@@ -356,7 +362,11 @@ fn protection() -> Vec<Perversion> {
             }
             answer
         }),
-        copy("copy-protects-unasked", &["COPY-018", "COPY-039"], "COPY into a WP range protects unasked", |call| {
+        copy("copy-protects-unasked", &["COPY-017", "COPY-019", "COPY-039"], "COPY into a WP range protects unasked", |call| {
+            let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
+            if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
+        }),
+        new("continue-protects-unasked", &["CONT-008"], "CONTINUE in a WP range protects unasked").ioctl(CONT, |call| {
             let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
             if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
         }),
@@ -374,10 +384,10 @@ fn protection() -> Vec<Perversion> {
             if marked(call) { Err(Errno::EEXIST) } else { call.pass() }
         }),
         copy("copy-over-poison-refused", &["COPY-040"], "COPY over a poison marker is EEXIST", move |call| {
-            if is_marker(call) && !marked(call) { Err(Errno::EEXIST) } else { call.pass() }
+            if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
         }),
         new("continue-over-poison-refused", &["CONT-018"], "CONTINUE over a poison marker is EEXIST").ioctl(CONT, move |call| {
-            if is_marker(call) { Err(Errno::EEXIST) } else { call.pass() }
+            if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
         }),
         new("zeropage-over-marker-accepted", &["ZERO-014"], "ZEROPAGE over a marker of anonymous memory succeeds").ioctl(ZERO, move |call| {
             let marker = is_marker(call);
