@@ -196,6 +196,16 @@ impl<'a> Call<'a> {
         Argument::peek(request, address).map(|argument| Self { fd, request, address, argument })
     }
 
+    /// Where the caller's structure lies.
+    pub(super) fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Whether the caller's structure can be written as a whole.
+    pub(super) fn is_writable(&self) -> bool {
+        self.argument.poke(self.address)
+    }
+
     pub(super) fn request(&self) -> u64 {
         self.request
     }

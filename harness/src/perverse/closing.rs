@@ -26,12 +26,7 @@ fn unregister_all(fd: BorrowedFd<'_>) {
 
 pub(super) fn list() -> Vec<Perversion> {
     vec![
-        new(
-            "close-releases-nothing",
-            &["POLL-021", "POLL-022", "POLL-023", "POLL-027"],
-            "the last close releases nothing",
-        )
-        .close(keep),
+        new("close-releases-nothing", &["UNREG-010", "POLL-021", "POLL-022", "POLL-023", "POLL-027"], "the last close releases nothing").close(keep),
         new("close-wakes-nobody", &["POLL-021"], "the last close unregisters and wakes nobody").close(|fd| {
             for range in ranges(fd) {
                 // A range without MISSING is unregistered without a wake-up.

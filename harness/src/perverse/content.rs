@@ -56,6 +56,13 @@ fn continued(call: &Call<'_>, change: impl Fn(u64, u64)) -> Answer {
     answer
 }
 
+/// Takes the pages of the range out of memory, and out of the file that they belong to.
+pub(super) fn drop_pages(call: &Call<'_>) {
+    let shared = vmas::at(call.argument.start()).is_some_and(|vma| vma.shared);
+    let advice = if shared { libc::MADV_REMOVE } else { libc::MADV_DONTNEED };
+    let _ = sys::advise(call.argument.start() as usize, call.argument.len() as usize, advice);
+}
+
 fn is_present(address: u64) -> bool {
     PageState::of(address as usize).is_ok_and(|state| state.present())
 }
@@ -110,27 +117,22 @@ fn copies() -> Vec<Perversion> {
         }),
         copied("copy-is-zero", "a copy is all zeros", |content, _| content.fill(0)),
         new("copy-torn", &["COPY-003"], "the second half of a page comes later than the first").ioctl(COPY, torn),
-        new("copy-leaves-nothing-but-wakes", &["COPY-001", "COPY-004"], "COPY succeeds, wakes, and fills nothing")
-            .ioctl(COPY, |call| {
-                let answer = call.pass();
-                if answer.is_ok() {
-                    let _ =
-                        sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_DONTNEED);
-                }
-                answer
-            }),
-        new("copy-makes-writable", &["COPY-043"], "a copy can be written to in a read-only mapping").ioctl(
-            COPY,
-            |call| {
-                let answer = call.pass();
-                let mapped = vmas::at(call.argument.start()).is_some();
-                if answer.is_ok() && mapped {
-                    let write = libc::PROT_READ | libc::PROT_WRITE;
-                    let _ = sys::protect(call.argument.start() as usize, call.argument.len() as usize, write);
-                }
-                answer
-            },
-        ),
+        new("copy-leaves-nothing-but-wakes", &["COPY-001", "COPY-004", "COPY-044", "FAULT-010"], "COPY succeeds, wakes, and fills nothing").ioctl(COPY, |call| {
+            let answer = call.pass();
+            if answer.is_ok() {
+                drop_pages(call);
+            }
+            answer
+        }),
+        new("copy-makes-writable", &["COPY-043"], "a copy can be written to in a read-only mapping").ioctl(COPY, |call| {
+            let answer = call.pass();
+            let mapped = vmas::at(call.argument.start()).is_some();
+            if answer.is_ok() && mapped {
+                let write = libc::PROT_READ | libc::PROT_WRITE;
+                let _ = sys::protect(call.argument.start() as usize, call.argument.len() as usize, write);
+            }
+            answer
+        }),
         new("copy-is-clean", &["COPY-044"], "a copy is not soft-dirty").ioctl(COPY, |call| {
             let answer = call.pass();
             if answer.is_ok() {
@@ -141,27 +143,35 @@ fn copies() -> Vec<Perversion> {
     ]
 }
 
-/// A copy whose first half can be seen while the source of the second is still awaited.
+/// A copy whose pages can be seen while most of their source is still awaited.
 fn torn(call: &Call<'_>) -> Answer {
     let (argument, page) = (call.argument, call.page_size());
-    if !argument.is_aligned() || argument.len() != page || argument.mode() & !DONTWAKE != 0 || !is_mapped(call) {
+    if !argument.is_aligned() || argument.mode() & !DONTWAKE != 0 || !is_mapped(call) {
         return call.pass();
     }
-    let half = (page / 2) as usize;
-    let Some(first) = peek(argument.src() as usize, half) else { return call.pass() };
-    let mut content = first;
-    content.resize(page as usize, 0);
-    let answer = call.with(argument.with_src(content.as_ptr() as u64).adding(DONTWAKE));
-    if answer.is_ok() {
+    let early = (page / 4) as usize;
+    let mut done = 0;
+    while done < argument.len() {
+        let src = (argument.src() + done) as usize;
+        let Some(mut content) = peek(src, early) else { break };
+        content.resize(page as usize, 0);
+        let words = [argument.start() + done, content.as_ptr() as u64, page, DONTWAKE, 0];
+        if call.also(UFFDIO_COPY, &words).0.is_err() {
+            break;
+        }
         // The kernel waits here for whoever provides the source.
-        if let Some(second) = peek(argument.src() as usize + half, half) {
-            poke(argument.start() as usize + half, &second);
-        }
-        if argument.wants_wake() {
-            call.wake(argument.start(), page);
-        }
+        let Some(rest) = peek(src + early, page as usize - early) else { break };
+        poke((argument.start() + done) as usize + early, &rest);
+        done += page;
     }
-    answer
+    if done == 0 {
+        return call.pass();
+    }
+    call.tell_field(done);
+    if argument.wants_wake() {
+        call.wake(argument.start(), done);
+    }
+    if done == argument.len() { Ok(0) } else { Err(Errno::EAGAIN) }
 }
 
 fn is_mapped(call: &Call<'_>) -> bool {
@@ -344,17 +354,13 @@ fn zero_pages() -> Vec<Perversion> {
             },
         ),
         zeroed("zeropage-takes-a-page", &["ZERO-002"], "ZEROPAGE takes a page of its own", |_, _| {}),
-        new("zeropage-leaves-nothing-but-wakes", &["ZERO-001"], "ZEROPAGE succeeds, wakes, and fills nothing").ioctl(
-            ZERO,
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() {
-                    let _ =
-                        sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_DONTNEED);
-                }
-                answer
-            },
-        ),
+        new("zeropage-leaves-nothing-but-wakes", &["ZERO-001", "FAULT-010"], "ZEROPAGE succeeds, wakes, and fills nothing").ioctl(ZERO, |call| {
+            let answer = call.pass();
+            if answer.is_ok() {
+                drop_pages(call);
+            }
+            answer
+        }),
     ]
 }
 
@@ -453,8 +459,16 @@ fn continues() -> Vec<Perversion> {
                         sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_DONTNEED);
                 }
                 answer
-            },
-        ),
+            }
+            answer => answer,
+        }),
+        new("continue-leaves-nothing-but-wakes", &["CONT-001", "FAULT-014", "FAULT-015"], "CONTINUE succeeds, wakes, and maps nothing").ioctl(CONT, |call| {
+            let answer = call.pass();
+            if answer.is_ok() {
+                drop_pages(call);
+            }
+            answer
+        }),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 
 use super::{Perversion, honest, new};
-use crate::uapi::{UFFD_USER_MODE_ONLY, UFFDIO_COPY, UFFDIO_REGISTER};
+use crate::uapi::{UFFD_USER_MODE_ONLY, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER};
 
 const KNOWN: i32 = libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY;
 
@@ -98,22 +98,33 @@ fn rights() -> Vec<Perversion> {
                 })
             },
         ),
-        new("create-refusal-is-eacces", &["CREATE-006"], "an ordinary user is refused with EACCES").create(
-            |creation| creation.pass().map_err(|errno| if errno == Errno::EPERM { Errno::EACCES } else { errno }),
-        ),
-        new("create-sysctl-ignored", &["CREATE-008"], "vm.unprivileged_userfaultfd=1 allows nothing").create(
+        new("create-ordinary-user-allowed", &["CREATE-006"], "an ordinary user needs no UFFD_USER_MODE_ONLY").create(|creation| {
+            creation.pass().or_else(|errno| match errno {
+                Errno::EPERM => creation.with(creation.flags | UFFD_USER_MODE_ONLY),
+                other => Err(other),
+            })
+        }),
+        new("create-refusal-is-eacces", &["CREATE-006"], "an ordinary user is refused with EACCES")
+            .create(|creation| creation.pass().map_err(|errno| if errno == Errno::EPERM { Errno::EACCES } else { errno })),
+        new("create-sysctl-ignored", &["CREATE-008"], "vm.unprivileged_userfaultfd=1 allows nothing").create(|creation| {
+            let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
+            if plain && !has_capabilities() { Err(Errno::EPERM) } else { creation.pass() }
+        }),
+        new("create-asks-for-another-capability", &["CREATE-009"], "kernel faults are for CAP_SYS_ADMIN, not CAP_SYS_PTRACE").create(
             |creation| {
                 let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
-                if plain && !has_capabilities() { Err(Errno::EPERM) } else { creation.pass() }
+                let admin = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
+                if plain && !admin { Err(Errno::EPERM) } else { creation.pass() }
             },
         ),
-        new("create-capability-ignored", &["CREATE-009"], "only root may have kernel faults, CAP_SYS_PTRACE or not")
-            .create(|creation| {
-                let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
-                if plain && !is_root() { Err(Errno::EPERM) } else { creation.pass() }
-            }),
-        new("create-capability-of-any-namespace", &["CREATE-009"], "CAP_SYS_PTRACE counts in any user namespace")
-            .create(|creation| {
+        new("create-any-capability-will-do", &["CREATE-009"], "any capability allows kernel faults").create(|creation| {
+            creation.pass().or_else(|errno| {
+                let some = errno == Errno::EPERM && is_root() && has_capabilities();
+                if some { creation.with(creation.flags | UFFD_USER_MODE_ONLY) } else { Err(errno) }
+            })
+        }),
+        new("create-capability-of-any-namespace", &["CREATE-009"], "CAP_SYS_PTRACE counts in any user namespace").create(
+            |creation| {
                 creation.pass().or_else(|errno| {
                     let ours = errno == Errno::EPERM && has_capabilities();
                     if ours { creation.with(creation.flags | UFFD_USER_MODE_ONLY) } else { Err(errno) }
@@ -136,7 +147,6 @@ fn rights() -> Vec<Perversion> {
 fn descriptor() -> Vec<Perversion> {
     vec![
         errno("create-emfile-is-enfile", &["CREATE-012"], "no free descriptor is ENFILE", Errno::EMFILE, Errno::ENFILE),
-        errno("create-enfile-is-emfile", &["CREATE-013"], "a full file table is EMFILE", Errno::ENFILE, Errno::EMFILE),
         new("create-opened-for-writing", &["CREATE-001"], "F_GETFL says O_RDWR")
             .other("F_GETFL", |flags| flags.map(|flags| flags | i64::from(libc::O_RDWR))),
         new("nonblock-later-ignored", &["CREATE-003"], "F_SETFL leaves O_NONBLOCK as creation set it")
@@ -180,12 +190,20 @@ fn descriptor() -> Vec<Perversion> {
                 answer => answer,
             },
         ),
-        new(
-            "child-fills-nothing",
-            &["CREATE-020", "POLL-029"],
-            "only the process that made a userfaultfd can fill by it",
-        )
-        .ioctl(&[UFFDIO_COPY], |call| if is_inherited(call.fd) { Err(Errno::ESRCH) } else { call.pass() }),
+        new("receiver-registers-nothing", &["POLL-029"], "REGISTER by who received the descriptor succeeds and does nothing").ioctl(
+            &[UFFDIO_REGISTER],
+            |call| {
+                let answer = call.pass();
+                if answer.is_ok() && is_inherited(call.fd) {
+                    let _ = call.also(UFFDIO_UNREGISTER, &[call.argument.start(), call.argument.len()]);
+                }
+                answer
+            },
+        ),
+        new("child-fills-nothing", &["CREATE-020", "POLL-029"], "only the process that made a userfaultfd can fill by it").ioctl(
+            &[UFFDIO_COPY],
+            |call| if is_inherited(call.fd) { Err(Errno::ESRCH) } else { call.pass() },
+        ),
     ]
 }
 

@@ -282,13 +282,11 @@ pub(super) fn list() -> Vec<Perversion> {
             })
         })
         .collect();
-    list.push(
-        new("copy-efault-of-its-structure-is-einval", &["COPY-026"], "a structure of COPY out of reach is EINVAL")
-            .unread(|_, request, answer| {
-                answer.map_err(
-                    |errno| if request == UFFDIO_COPY && errno == Errno::EFAULT { Errno::EINVAL } else { errno },
-                )
-            }),
-    );
+    list.push(new("fill-efault-of-its-structure-is-einval", &["COPY-026"], "a structure of a fill out of reach is EINVAL").unread(
+        |_, request, answer| {
+            let fill = [UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE].contains(&request);
+            answer.map_err(|errno| if fill && errno == Errno::EFAULT { Errno::EINVAL } else { errno })
+        },
+    ));
     list
 }

@@ -35,7 +35,8 @@ pub fn ioctl(fd: BorrowedFd<'_>, request: u64, argument: Address) -> Result<i32,
         before(fd);
     }
     let Some(call) = Call::new(fd, request, argument) else {
-        let answer = honest::ioctl(fd, request, argument);
+        let instead = perversion.instead.as_ref().and_then(|hook| hook(request));
+        let answer = instead.unwrap_or_else(|| honest::ioctl(fd, request, argument));
         let hook = perversion.unread.as_ref().filter(|_| request != USERFAULTFD_IOC_NEW);
         return hook.map_or(answer, |hook| hook(fd, request, answer));
     };
@@ -116,6 +117,15 @@ pub fn poll(fd: BorrowedFd<'_>, events: i16, timeout: i32) -> Result<i16, Errno>
         Some(hook) => hook(&Polling { fd, events, timeout }),
         None => honest::poll(fd, events, timeout),
     }
+}
+
+/// As [`honest::fdinfo`].
+pub fn fdinfo(fd: BorrowedFd<'_>) -> std::io::Result<String> {
+    let text = honest::fdinfo(fd)?;
+    Ok(match active().and_then(|perversion| perversion.fdinfo.as_ref()) {
+        Some(hook) => hook(text),
+        None => text,
+    })
 }
 
 /// As [`honest::select`].

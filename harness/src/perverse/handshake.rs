@@ -10,11 +10,12 @@ use super::{Perversion, honest, new, state};
 use crate::memory::page_state::PageState;
 use crate::uapi::{
     UFFD_API, UFFD_FEATURE_EVENT_FORK, UFFD_FEATURE_EVENT_REMAP, UFFD_FEATURE_EVENT_REMOVE, UFFD_FEATURE_EVENT_UNMAP,
-    UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_MINOR_HUGETLBFS, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_MISSING_HUGETLBFS,
-    UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE, UFFD_FEATURE_POISON, UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID,
-    UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_MOVE,
-    UFFDIO_POISON, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR, UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT,
-    UFFDIO_ZEROPAGE,
+    UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_MINOR_HUGETLBFS, UFFD_FEATURE_MINOR_SHMEM,
+    UFFD_FEATURE_MISSING_HUGETLBFS, UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE, UFFD_FEATURE_POISON,
+    UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_API,
+    UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_MOVE, UFFDIO_POISON, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR,
+    UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_RWP,
+    UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
 };
 
 /// The bit by which the kernel marks a userfaultfd whose handshake is done.
@@ -138,9 +139,61 @@ fn refusals() -> Vec<Perversion> {
             other_version,
         ),
         unzeroed("api-mismatch-not-zeroed", &["API-005"], "the structure stays after a refused api", other_version),
-        new("api-mismatch-half-zeroed", &["API-005"], "ioctls stays after a refused api").ioctl(
+        new("api-mismatch-half-zeroed", &["API-005"], "ioctls stays after a refused api").ioctl(&[UFFDIO_API], |call| {
+            let answer = call.pass();
+            if answer.is_err() {
+                call.tell_field(call.argument.field());
+            }
+            answer
+        }),
+        new("api-unknown-feature-ignored", &["API-006"], "unknown features are ignored")
+            .ioctl(&[UFFDIO_API], |call| call.with(call.argument.with_mode(call.argument.mode() & offered().0))),
+        new("api-nothing-asked-for-refused", &["API-001"], "a handshake that asks for nothing is refused").ioctl(&[UFFDIO_API], |call| {
+            let nothing = call.argument.mode() == 0;
+            call.with(if nothing { call.argument.adding(1 << 63) } else { call.argument })
+        }),
+        new("api-returns-1", &["API-001"], "UFFDIO_API returns 1").ioctl(&[UFFDIO_API], |call| call.pass().map(|_| 1)),
+        new("api-unaligned-structure-refused", &["API-001", "API-012"], "a structure that is not aligned is EFAULT").ioctl(
             &[UFFDIO_API],
-            |call| {
+            |call| if call.address().is_multiple_of(8) { call.pass() } else { Err(Errno::EFAULT) },
+        ),
+        new("api-structure-across-pages-refused", &["API-001", "API-012"], "a structure across two pages is EFAULT").ioctl(
+            &[UFFDIO_API],
+            |call| if call.address() % 4096 <= 4096 - 24 { call.pass() } else { Err(Errno::EFAULT) },
+        ),
+        new("rwp-registered-unoffered", &["API-002"], "a range can be registered for RWP, although it is not offered").ioctl(
+            &[UFFDIO_REGISTER],
+            |call| match call.pass() {
+                Err(Errno::EINVAL) if call.argument.mode() & UFFDIO_REGISTER_MODE_RWP != 0 => {
+                    call.with(call.argument.with_mode(UFFDIO_REGISTER_MODE_MISSING))
+                }
+                answer => answer,
+            },
+        ),
+        new("api-high-feature-ignored", &["API-006"], "only the low half of features is looked at").ioctl(&[UFFDIO_API], |call| {
+            call.with(call.argument.with_mode(call.argument.mode() & u64::from(u32::MAX)))
+        }),
+        unzeroed("api-unknown-feature-not-zeroed", &["API-006"], "the structure stays after an unknown feature", unknown),
+        new("api-internal-bit-accepted", &["API-007"], "the kernel's own bit 31 can be asked for")
+            .ioctl(&[UFFDIO_API], |call| call.with(call.argument.without(INITIALIZED))),
+        new("api-known-feature-refused", &["API-002"], "a feature that is offered is refused").ioctl(&[UFFDIO_API], |call| {
+            let refused = call.argument.mode() & UFFD_FEATURE_THREAD_ID != 0;
+            call.with(if refused { call.argument.adding(1 << 63) } else { call.argument })
+        }),
+        new("api-two-features-refused", &["API-002"], "one feature at a time is all that is granted").ioctl(&[UFFDIO_API], |call| {
+            let many = call.argument.mode().count_ones() > 1;
+            call.with(if many { call.argument.adding(1 << 63) } else { call.argument })
+        }),
+        new("api-refusal-is-final", &["API-008"], "after a refused handshake no other is taken").ioctl(&[UFFDIO_API], |call| {
+            let spoiled = state::of(call.fd, |descriptor| descriptor.count != 0);
+            let answer = call.with(if spoiled { call.argument.with_start(0) } else { call.argument });
+            if answer == Err(Errno::EINVAL) {
+                state::of(call.fd, |descriptor| descriptor.count = 1);
+            }
+            answer
+        }),
+        new("api-refusal-initialises", &["API-008"], "an unknown feature is refused, and the handshake is done all the same")
+            .ioctl(&[UFFDIO_API], |call| {
                 let answer = call.pass();
                 if answer.is_err() {
                     call.tell_field(call.argument.field());
@@ -430,6 +483,20 @@ fn features() -> Vec<Perversion> {
         always("event-remap-always", &["API-002"], "mremap waits for a reader unasked", UFFD_FEATURE_EVENT_REMAP),
         always("event-remove-always", &["API-002"], "madvise waits for a reader unasked", UFFD_FEATURE_EVENT_REMOVE),
         always("event-unmap-always", &["API-002"], "munmap waits for a reader unasked", UFFD_FEATURE_EVENT_UNMAP),
+        new("protection-of-holes-ignored", &["FAULT-023"], "WRITEPROTECT passes over holes").ioctl(&[UFFDIO_WRITEPROTECT], |call| {
+            let hole = PageState::of(call.argument.start() as usize).is_ok_and(|state| !state.present());
+            if hole && call.argument.mode() & 1 != 0 { Ok(0) } else { call.pass() }
+        }),
+        new("protection-drops-pages", &["FAULT-019", "FAULT-035"], "protected pages lose their content").ioctl(
+            &[UFFDIO_WRITEPROTECT],
+            |call| {
+                let answer = call.pass();
+                if answer.is_ok() && call.argument.mode() & 1 != 0 {
+                    super::content::drop_pages(call);
+                }
+                answer
+            },
+        ),
         new("wp-async-needs-wp-unpopulated", &["API-015"], "WP_ASYNC alone does not let holes be protected").ioctl(
             &[UFFDIO_WRITEPROTECT],
             |call| {

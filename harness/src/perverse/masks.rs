@@ -78,39 +78,30 @@ fn handshake() -> Vec<Perversion> {
         lacks("features-lack-poison", "POISON is there and not told", UFFD_FEATURE_POISON),
         lacks("features-lack-wp-async", "WP_ASYNC is there and not told", UFFD_FEATURE_WP_ASYNC),
         lacks("features-lack-move", "MOVE is there and not told", UFFD_FEATURE_MOVE),
-        new("features-hold-one-too-many", &["API-002", "API-003"], "a feature is told that nobody knows").ioctl(
-            API,
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() {
-                    let after = call.after();
-                    call.tell(after.with_mode(after.mode() | 1 << 40));
-                }
-                answer
-            },
-        ),
-        new("features-hold-the-internal-bit", &["API-003", "API-007"], "the kernel's own bit 31 is told").ioctl(
-            API,
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() {
-                    let after = call.after();
-                    call.tell(after.with_mode(after.mode() | 1 << 31));
-                }
-                answer
-            },
-        ),
-        new("features-are-those-asked-for", &["API-002"], "features holds no more than was asked for").ioctl(
-            API,
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() && call.argument.mode() != 0 {
-                    call.tell(call.after().with_mode(call.argument.mode()));
-                }
-                answer
-            },
-        ),
-        new("features-untouched", &["API-001"], "features comes back as it was").ioctl(API, |call| {
+        new("features-hold-one-too-many", &["API-002", "API-003"], "a feature is told that nobody knows").ioctl(API, |call| {
+            let answer = call.pass();
+            if answer.is_ok() {
+                let after = call.after();
+                call.tell(after.with_mode(after.mode() | 1 << 40));
+            }
+            answer
+        }),
+        new("features-hold-the-internal-bit", &["API-003", "API-007"], "the kernel's own bit 31 is told").ioctl(API, |call| {
+            let answer = call.pass();
+            if answer.is_ok() {
+                let after = call.after();
+                call.tell(after.with_mode(after.mode() | 1 << 31));
+            }
+            answer
+        }),
+        new("features-are-those-asked-for", &["API-002"], "features holds no more than was asked for").ioctl(API, |call| {
+            let answer = call.pass();
+            if answer.is_ok() && call.argument.mode() != 0 {
+                call.tell(call.after().with_mode(call.argument.mode()));
+            }
+            answer
+        }),
+        new("features-untouched", &["API-001", "API-002"], "features comes back as it was").ioctl(API, |call| {
             let answer = call.pass();
             if answer.is_ok() {
                 call.tell(call.after().with_mode(call.argument.mode()));

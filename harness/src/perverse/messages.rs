@@ -265,46 +265,49 @@ fn held(reading: &Reading<'_>, choose: impl Fn(&mut Vec<Raw>)) -> Result<Vec<u8>
 
 /// What the kernel has at this moment, even of a descriptor that blocks.
 fn now(reading: &Reading<'_>) -> Result<Vec<u8>, Errno> {
-    let ready = honest::preadv2(reading.fd, &mut [], 0);
     let mut bytes = vec![0; 16 * SIZE];
     let count = honest::preadv2(reading.fd, &mut bytes, libc::RWF_NOWAIT)?;
-    let _ = ready;
     bytes.truncate(count);
     Ok(bytes)
 }
 
 fn delivered() -> Vec<Perversion> {
     vec![
-        new("message-never", &["FAULT-001"], "no fault is ever told").read(|reading| match reading.pass() {
+        new("message-never", &["FAULT-001", "FAULT-030", "FAULT-031"], "no fault is ever told").read(|reading| match reading.pass() {
             Ok(_) => Err(Errno::EAGAIN),
             answer => answer,
         }),
-        new("message-of-later-threads-lost", &["FAULT-026"], "of several faults on one page only the first is told")
-            .read(|reading| {
-                let mut messages = split(&reading.pass()?);
-                let last = state::of(reading.fd, |descriptor| descriptor.last);
-                let mut seen: Vec<u64> = last.iter().map(|message| word(message, ADDRESS)).collect();
-                messages.retain(|message| {
-                    let new = !seen.contains(&word(message, ADDRESS));
-                    seen.push(word(message, ADDRESS));
-                    new
-                });
-                match messages.last() {
-                    Some(message) => state::of(reading.fd, |descriptor| descriptor.last = Some(*message)),
-                    None => return Err(Errno::EAGAIN),
-                }
-                Ok(messages.concat())
-            }),
-        new("message-of-a-fault-anew-lost", &["FAULT-030", "FAULT-031"], "a fault that comes again is not told again")
-            .read(|reading| {
-                let messages = split(&reading.pass()?);
-                let again = state::of(reading.fd, |descriptor| {
-                    let again = descriptor.last.is_some() && descriptor.last == messages.last().copied();
-                    descriptor.last = messages.last().copied();
-                    again
-                });
-                if again && messages.len() == 1 { Err(Errno::EAGAIN) } else { Ok(messages.concat()) }
-            }),
+        new("message-of-later-threads-lost", &["FAULT-026"], "of several faults on one page only the first is told").read(|reading| {
+            let mut messages = split(&reading.pass()?);
+            let last = state::of(reading.fd, |descriptor| descriptor.last);
+            let mut seen: Vec<u64> = last.iter().map(|message| word(message, ADDRESS)).collect();
+            messages.retain(|message| {
+                let new = !seen.contains(&word(message, ADDRESS));
+                seen.push(word(message, ADDRESS));
+                new
+            });
+            match messages.last() {
+                Some(message) => state::of(reading.fd, |descriptor| descriptor.last = Some(*message)),
+                None => return Err(Errno::EAGAIN),
+            }
+            Ok(messages.concat())
+        }),
+        new("message-of-a-fault-anew-lost", &["FAULT-030", "FAULT-031"], "a fault that comes again is not told again").read(|reading| {
+            let mut messages = split(&reading.pass()?);
+            state::of(reading.fd, |descriptor| {
+                messages.retain(|message| !descriptor.seen.contains(message));
+                descriptor.seen.extend(&messages);
+            });
+            if messages.is_empty() { Err(Errno::EAGAIN) } else { Ok(messages.concat()) }
+        }),
+        new("message-to-every-descriptor", &["POLL-018"], "every duplicate of a descriptor gets each message").read(|reading| {
+            let messages = split(&reading.pass()?);
+            state::hold_for_duplicates(reading.fd, &messages);
+            let mut all: Vec<Raw> = state::of(reading.fd, |descriptor| descriptor.held.drain(..).collect());
+            all.extend(&messages);
+            all.truncate(reading.length / SIZE);
+            Ok(all.concat())
+        }),
         new("message-twice", &["FAULT-029", "POLL-018"], "every message is told twice").read(|reading| {
             if reading.length >= SIZE
                 && let Some(message) = state::of(reading.fd, |descriptor| descriptor.held.pop_front())

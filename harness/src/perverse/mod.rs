@@ -10,6 +10,7 @@ mod closing;
 mod content;
 mod creation;
 mod errnos;
+mod fdinfo;
 pub mod gate;
 mod handshake;
 #[path = "../gate.rs"]
@@ -44,6 +45,8 @@ type Preadv2 = dyn Fn(BorrowedFd<'_>, &mut [u8], i32) -> Result<usize, Errno> + 
 type Poll = dyn Fn(&Polling<'_>) -> Result<i16, Errno> + Send + Sync;
 type SetFlags = dyn Fn(BorrowedFd<'_>, i32) -> Result<(), Errno> + Send + Sync;
 type Other = dyn Fn(Result<i64, Errno>) -> Result<i64, Errno> + Send + Sync;
+type Instead = dyn Fn(u64) -> Option<Answer> + Send + Sync;
+type Text = dyn Fn(String) -> String + Send + Sync;
 type Sets = (bool, bool, bool);
 
 /// One way in which a kernel is broken.
@@ -58,6 +61,7 @@ pub struct Perversion {
     create: Option<Box<Create>>,
     ioctls: Vec<(&'static [u64], Box<Ioctl>)>,
     unread: Option<Box<Unread>>,
+    instead: Option<Box<Instead>>,
     before_ioctl: Option<Box<Before>>,
     read: Option<Box<Read>>,
     unwritable: Option<Box<Unwritable>>,
@@ -68,6 +72,7 @@ pub struct Perversion {
     epoll_wait: Option<fn(Option<EpollFlags>) -> Option<EpollFlags>>,
     set_flags: Option<Box<SetFlags>>,
     other: Option<(&'static str, Box<Other>)>,
+    fdinfo: Option<Box<Text>>,
     close: Option<Box<Before>>,
 }
 
@@ -97,6 +102,18 @@ impl Perversion {
     /// On the answer to a request that nobody knows, or with a structure that cannot be read.
     fn unread(mut self, hook: impl Fn(BorrowedFd<'_>, u64, Answer) -> Answer + Send + Sync + 'static) -> Self {
         self.unread = Some(Box::new(hook));
+        self
+    }
+
+    /// In place of a request with a structure that cannot be read.
+    fn instead(mut self, hook: impl Fn(u64) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        self.instead = Some(Box::new(hook));
+        self
+    }
+
+    /// On what fdinfo tells.
+    fn fdinfo(mut self, hook: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
+        self.fdinfo = Some(Box::new(hook));
         self
     }
 
@@ -245,6 +262,7 @@ pub fn all() -> &'static [Perversion] {
             reading::list(),
             polling::list(),
             closing::list(),
+            fdinfo::list(),
         ]
         .into_iter()
         .flatten()

@@ -185,19 +185,13 @@ fn what_is_registered() -> Vec<Perversion> {
             }
             answer
         }),
-        register(
-            "register-drops-pages",
-            &["REG-051", "FAULT-010"],
-            "registering drops the pages that are there",
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() && is_sane(call) {
-                    let _ =
-                        sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_DONTNEED);
-                }
-                answer
-            },
-        ),
+        register("register-drops-pages", &["REG-051", "FAULT-010"], "registering drops the pages that are there", |call| {
+            let answer = call.pass();
+            if answer.is_ok() && is_sane(call) {
+                super::content::drop_pages(call);
+            }
+            answer
+        }),
         register("register-fills-holes", &["FAULT-001", "REG-001"], "registering fills the first page", |call| {
             let answer = call.pass();
             if answer.is_ok() {
@@ -396,36 +390,23 @@ fn ranges_taken() -> Vec<Perversion> {
         register("register-eperm-is-eacces", &["REG-026", "REG-028"], "missing write permission is EACCES", |call| {
             call.pass().map_err(|errno| if errno == Errno::EPERM { Errno::EACCES } else { errno })
         }),
-        register(
-            "register-eperm-registers",
-            &["REG-026", "REG-028"],
-            "missing write permission refuses only the rest of a range",
-            |call| {
-                let answer = call.pass();
-                if answer == Err(Errno::EPERM) {
-                    call.tell_field(0);
-                }
-                answer
-            },
-        ),
-        register(
-            "register-private-read-only-refused",
-            &["REG-027", "REG-030", "REG-031"],
-            "memory that cannot be written is refused",
-            |call| {
-                let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-                let head = format!("{:x}-", call.argument.start());
-                let read_only = maps.lines().any(|line| {
-                    line.starts_with(&head) && line.split_whitespace().nth(1).is_some_and(|p| !p.contains('w'))
-                });
-                if read_only { Err(Errno::EPERM) } else { call.pass() }
-            },
-        ),
-        register(
-            "register-hugetlb-unaligned-accepted",
-            &["REG-033"],
-            "part of a hugepage is rounded to the whole",
-            |call| match call.pass() {
+        register("register-eperm-registers", &["REG-026", "REG-028"], "missing write permission refuses only the rest of a range", |call| {
+            let answer = call.pass();
+            if answer == Err(Errno::EPERM) {
+                call.tell_field(0);
+            }
+            answer
+        }),
+        register("register-private-read-only-refused", &["REG-027", "REG-030", "REG-031"], "memory that cannot be written is refused", |call| {
+            let read_only = vmas::at(call.argument.start()).is_some_and(|vma| !vma.writable);
+            if read_only { Err(Errno::EPERM) } else { call.pass() }
+        }),
+        register("register-private-files-refused", &["REG-002", "REG-027"], "private mappings of files are refused", |call| {
+            let private = vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared && vma.path.starts_with('/'));
+            if private { Err(Errno::EINVAL) } else { call.pass() }
+        }),
+        register("register-hugetlb-unaligned-accepted", &["REG-033"], "part of a hugepage is rounded to the whole", |call| {
+            match call.pass() {
                 Err(Errno::EINVAL) if is_sane(call) && call.argument.mode() != 0 => {
                     call.forget();
                     call.with(hugepages(call))
@@ -526,25 +507,15 @@ fn refusals() -> Vec<Perversion> {
         register("register-unwritable-succeeds", &["REG-048"], "that ioctls cannot be written is ignored", |call| {
             call.pass().or_else(|errno| if errno == Errno::EFAULT { Ok(0) } else { Err(errno) })
         }),
-        new("register-efault-is-einval", &["REG-049"], "a structure out of reach is EINVAL").unread(
-            |_, request, answer| {
-                answer.map_err(
-                    |errno| if request == UFFDIO_REGISTER && errno == Errno::EFAULT { Errno::EINVAL } else { errno },
-                )
-            },
-        ),
-        register(
-            "register-target-gone-is-esrch",
-            &["REG-050", "LIFE-001"],
-            "REGISTER for an exited process is ESRCH",
-            |call| call.pass().map_err(|errno| if errno == Errno::ENOMEM { Errno::ESRCH } else { errno }),
-        ),
-        register(
-            "register-target-gone-succeeds",
-            &["REG-050", "LIFE-001"],
-            "REGISTER for an exited process succeeds",
-            |call| call.pass().or_else(|errno| if errno == Errno::ENOMEM { pretend(call) } else { Err(errno) }),
-        ),
+        new("register-efault-is-einval", &["REG-049"], "a structure out of reach is EINVAL").unread(|_, request, answer| {
+            answer.map_err(|errno| if request == UFFDIO_REGISTER && errno == Errno::EFAULT { Errno::EINVAL } else { errno })
+        }),
+        register("register-target-gone-is-esrch", &["REG-050", "LIFE-001", "CREATE-020"], "REGISTER for an exited process is ESRCH", |call| {
+            call.pass().map_err(|errno| if errno == Errno::ENOMEM { Errno::ESRCH } else { errno })
+        }),
+        register("register-target-gone-succeeds", &["REG-050", "LIFE-001", "CREATE-020"], "REGISTER for an exited process succeeds", |call| {
+            call.pass().or_else(|errno| if errno == Errno::ENOMEM { pretend(call) } else { Err(errno) })
+        }),
     ]
 }
 
@@ -554,30 +525,35 @@ fn again() -> Vec<Perversion> {
         register("register-same-again-refused", &["REG-036"], "the same registration again is EBUSY", move |call| {
             if old(call) == call.argument.mode() { Err(Errno::EBUSY) } else { call.pass() }
         }),
-        register(
-            "register-same-again-wakes",
-            &["REG-036"],
-            "the same registration again wakes those who wait",
-            move |call| {
-                let same = old(call) == call.argument.mode();
-                let answer = call.pass();
-                if same && answer.is_ok() {
-                    call.wake(call.argument.start(), call.argument.len());
-                }
-                answer
-            },
-        ),
-        register(
-            "register-same-again-drops-marks",
-            &["REG-036", "REG-040"],
-            "registering again drops protection",
-            move |call| {
-                if old(call) & WP != 0 {
-                    let _ = call.also(UFFDIO_WRITEPROTECT, &[call.argument.start(), call.argument.len(), 2]);
-                }
-                call.pass()
-            },
-        ),
+        register("register-partly-registered-refused", &["REG-036"], "a range of which a part is registered already is EBUSY", move |call| {
+            let parts = state::of(call.fd, |descriptor| {
+                let touches = |range: &&state::Registered| range.start < call.argument.end() && range.end > call.argument.start();
+                descriptor.ranges.iter().filter(touches).map(|range| range.end - range.start).sum::<u64>()
+            });
+            if parts != 0 && parts < call.argument.len() && is_sane(call) { Err(Errno::EBUSY) } else { call.pass() }
+        }),
+        register("register-partly-registered-passed-over", &["REG-036"], "what is registered already keeps the rest from being so", move |call| {
+            match state::of(call.fd, |descriptor| {
+                descriptor.ranges.iter().find(|range| range.start > call.argument.start() && range.start < call.argument.end()).copied()
+            }) {
+                Some(range) if is_sane(call) => call.with(call.argument.with_len(range.end - call.argument.start())),
+                _ => call.pass(),
+            }
+        }),
+        register("register-same-again-wakes", &["REG-036"], "the same registration again wakes those who wait", move |call| {
+            let same = old(call) == call.argument.mode();
+            let answer = call.pass();
+            if same && answer.is_ok() {
+                call.wake(call.argument.start(), call.argument.len());
+            }
+            answer
+        }),
+        register("register-same-again-drops-marks", &["REG-036", "REG-040"], "registering again drops protection", move |call| {
+            if old(call) & WP != 0 {
+                let _ = call.also(UFFDIO_WRITEPROTECT, &[call.argument.start(), call.argument.len(), 2]);
+            }
+            call.pass()
+        }),
         register("register-subset-replaces", &["REG-037"], "fewer modes replace those a range has", move |call| {
             let old = old(call);
             if old & call.argument.mode() == call.argument.mode() && old != call.argument.mode() && is_sane(call) {
@@ -607,26 +583,16 @@ fn again() -> Vec<Perversion> {
 
 fn what_is_unregistered() -> Vec<Perversion> {
     vec![
-        unregister(
-            "unregister-does-nothing",
-            &["UNREG-001", "UNREG-002"],
-            "UNREGISTER succeeds and does nothing",
-            |call| {
-                if is_sane(call) && state::own_at(call.fd, call.argument.start()).is_some() {
-                    Ok(0)
-                } else {
-                    call.pass()
-                }
-            },
-        ),
-        unregister(
-            "unregister-the-whole",
-            &["UNREG-002"],
-            "the whole registered range goes with a part of it",
-            |call| match state::own_at(call.fd, call.argument.start()) {
-                Some(range) if is_sane(call) => {
-                    call.with(call.argument.with_start(range.start).with_len(range.end - range.start))
-                }
+        unregister("unregister-does-nothing", &["UNREG-001", "UNREG-002", "UNREG-009"], "UNREGISTER succeeds and does nothing", |call| {
+            if is_sane(call) && state::own_at(call.fd, call.argument.start()).is_some() { Ok(0) } else { call.pass() }
+        }),
+        unregister("unregister-of-wp-does-nothing", &["UNREG-011"], "a range registered for WP stays so, with its protection", |call| {
+            let wp = state::own_at(call.fd, call.argument.start()).is_some_and(|range| range.mode & WP != 0);
+            if wp && is_sane(call) { Ok(0) } else { call.pass() }
+        }),
+        unregister("unregister-the-whole", &["UNREG-002"], "the whole registered range goes with a part of it", |call| {
+            match state::own_at(call.fd, call.argument.start()) {
+                Some(range) if is_sane(call) => call.with(call.argument.with_start(range.start).with_len(range.end - range.start)),
                 _ => call.pass(),
             },
         ),
@@ -690,31 +656,13 @@ fn what_is_unregistered() -> Vec<Perversion> {
             }
             answer
         }),
-        unregister(
-            "unregister-wakes-other-modes",
-            &["UNREG-010"],
-            "those who wait for WP or MINOR are woken",
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() {
-                    call.wake(call.argument.start(), call.argument.len());
-                }
-                answer
-            },
-        ),
-        unregister(
-            "unregister-drops-pages",
-            &["UNREG-001", "UNREG-011"],
-            "unregistering drops the pages that are there",
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() && is_sane(call) {
-                    let _ =
-                        sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_DONTNEED);
-                }
-                answer
-            },
-        ),
+        unregister("unregister-drops-pages", &["UNREG-001", "UNREG-011"], "unregistering drops the pages that are there", |call| {
+            let answer = call.pass();
+            if answer.is_ok() && is_sane(call) {
+                let _ = sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_DONTNEED);
+            }
+            answer
+        }),
     ]
 }
 
@@ -765,24 +713,20 @@ fn unregister_checks() -> Vec<Perversion> {
         unregister("unregister-length-0-accepted", &["UNREG-006"], "length 0 succeeds", |call| {
             lets_go(call, call.argument.len() == 0 && call.argument.start().is_multiple_of(PAGE))
         }),
-        unregister(
-            "unregister-unaligned-unregisters",
-            &["UNREG-006"],
-            "an unaligned range is refused, and unregistered",
-            |call| {
-                let answer = call.pass();
-                if answer.is_err() && is_unaligned(call) && call.argument.len() < 1 << 30 {
-                    let rounded = call.argument.rounded(PAGE);
-                    let _ = call.also(UFFDIO_UNREGISTER, &[rounded.start(), rounded.len()]);
-                }
-                answer
-            },
-        ),
-        unregister(
-            "unregister-hugetlb-unaligned-accepted",
-            &["UNREG-007"],
-            "part of a hugepage is rounded to the whole",
-            |call| match call.pass() {
+        unregister("unregister-bad-range-accepted", &["UNREG-006"], "a range that wraps or is out of reach succeeds", |call| {
+            let end = call.argument.start().checked_add(call.argument.len());
+            lets_go(call, call.argument.is_aligned() && end.is_none_or(|end| end > 0x7fff_ffff_f000))
+        }),
+        unregister("unregister-unaligned-unregisters", &["UNREG-006"], "an unaligned range is refused, and unregistered", |call| {
+            let answer = call.pass();
+            if answer.is_err() && is_unaligned(call) && call.argument.len() < 1 << 30 {
+                let rounded = call.argument.rounded(PAGE);
+                let _ = call.also(UFFDIO_UNREGISTER, &[rounded.start(), rounded.len()]);
+            }
+            answer
+        }),
+        unregister("unregister-hugetlb-unaligned-accepted", &["UNREG-007"], "part of a hugepage is rounded to the whole", |call| {
+            match call.pass() {
                 Err(Errno::EINVAL) if is_sane(call) => call.with(hugepages(call)),
                 answer => answer,
             },

@@ -191,17 +191,5 @@ pub(super) fn list() -> Vec<Perversion> {
             })
         },
     ));
-    list.extend(each(
-        [
-            ("copy-scribbles-on-its-argument", COPY, &["COPY-001"], "COPY changes len in its structure"),
-            ("zeropage-scribbles-on-its-argument", ZERO, &["ZERO-001"], "ZEROPAGE changes the range in its structure"),
-            ("continue-scribbles-on-its-argument", CONT, &["CONT-001"], "CONTINUE changes the range in its structure"),
-        ],
-        |call| {
-            let answer = call.pass();
-            call.tell(call.after().with_len(0));
-            answer
-        },
-    ));
     list
 }

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::call::{Answer, Argument, PAGE};
 use crate::kernel;
-use crate::uapi::{_UFFDIO_ZEROPAGE, UFFDIO_API, UFFDIO_REGISTER, UFFDIO_UNREGISTER};
+use crate::uapi::{_UFFDIO_ZEROPAGE, UFFDIO_API, UFFDIO_POISON, UFFDIO_REGISTER, UFFDIO_UNREGISTER};
 
 /// One message as read() gives it.
 pub(super) type Raw = [u8; crate::message::SIZE];
@@ -29,6 +30,12 @@ pub(super) struct Descriptor {
     /// The features of its handshake, once that was done.
     pub(super) features: Option<u64>,
     pub(super) ranges: Vec<Registered>,
+    /// Ranges that were poisoned.
+    pub(super) poisoned: Vec<(u64, u64)>,
+    /// Which descriptors are of the same userfaultfd: one number for all of them.
+    origin: u64,
+    /// Messages that were given already.
+    pub(super) seen: Vec<Raw>,
     /// Messages that were read from the kernel and not given to the caller yet.
     pub(super) held: VecDeque<Raw>,
     /// The message that was given last.
@@ -50,7 +57,9 @@ pub(super) fn of<T>(fd: BorrowedFd<'_>, look: impl FnOnce(&mut Descriptor) -> T)
 
 /// A descriptor has come to be.
 pub(super) fn created(fd: BorrowedFd<'_>) {
-    lock().insert(fd.as_raw_fd(), Descriptor { creator: std::process::id() as i32, ..Descriptor::default() });
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let (creator, origin) = (std::process::id() as i32, NEXT.fetch_add(1, Ordering::Relaxed));
+    lock().insert(fd.as_raw_fd(), Descriptor { creator, origin, ..Descriptor::default() });
 }
 
 /// A second descriptor of the same userfaultfd has come to be.
@@ -70,6 +79,21 @@ pub(super) fn others(fd: BorrowedFd<'_>) -> Vec<BorrowedFd<'static>> {
     let numbers: Vec<RawFd> = lock().keys().copied().filter(|other| *other != fd.as_raw_fd()).collect();
     // SAFETY: at worst the number is another file's by now, which answers an ioctl with ENOTTY.
     numbers.into_iter().map(|number| unsafe { BorrowedFd::borrow_raw(number) }).collect()
+}
+
+/// Holds messages back for every other descriptor of the same userfaultfd.
+pub(super) fn hold_for_duplicates(fd: BorrowedFd<'_>, messages: &[Raw]) {
+    let origin = of(fd, |descriptor| descriptor.origin);
+    for (number, descriptor) in lock().iter_mut() {
+        if descriptor.origin == origin && *number != fd.as_raw_fd() {
+            descriptor.held.extend(messages);
+        }
+    }
+}
+
+/// Whether any userfaultfd has poisoned the page there.
+pub(super) fn is_poisoned(address: u64) -> bool {
+    lock().values().flat_map(|descriptor| &descriptor.poisoned).any(|(start, end)| (*start..*end).contains(&address))
 }
 
 /// What is registered there, with any userfaultfd.
@@ -105,6 +129,7 @@ pub(super) fn note(fd: BorrowedFd<'_>, request: u64, before: &Argument, after: &
             cut(&mut descriptor.ranges, start, end);
             descriptor.ranges.push(Registered { start, end, mode: before.mode(), ioctls: after.field() });
         }
+        UFFDIO_POISON => descriptor.poisoned.push((start, end)),
         UFFDIO_UNREGISTER => cut(&mut descriptor.ranges, start, end),
         _ => {}
     });

@@ -14,6 +14,7 @@ use crate::uapi::{
 const COPY: &[u64] = &[UFFDIO_COPY];
 const ZERO: &[u64] = &[UFFDIO_ZEROPAGE];
 const CONT: &[u64] = &[UFFDIO_CONTINUE];
+const FILLS: &[u64] = &[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE];
 
 type Row = (&'static str, &'static [u64], &'static [&'static str], &'static str);
 
@@ -219,9 +220,38 @@ fn in_spite() -> Vec<Perversion> {
                 return Err(Errno::EFAULT);
             }
             call.forget();
-            call.pass()
-        },
-    ));
+            call.with(call.argument.with_src(zeros.as_ptr() as u64))
+        }
+        answer => answer,
+    }));
+    list.push(copy("copy-without-wp-registration-copies", &["COPY-016"], "MODE_WP that does not suit is refused, and copied", |call| {
+        let answer = call.pass();
+        if answer == Err(Errno::EINVAL) && call.argument.mode() == FILL_WP | call.argument.mode() & DONTWAKE {
+            let failed = call.after();
+            let _ = call.with(call.argument.without(FILL_WP).adding(DONTWAKE));
+            call.tell(failed);
+        }
+        answer
+    }));
+    list.push(new("fill-unwritable-fills-nothing", &["COPY-027"], "where the result field cannot be written nothing is filled").ioctl(FILLS, |call| {
+        if call.is_writable() { call.pass() } else { Err(Errno::EFAULT) }
+    }));
+    list.push(
+        new(
+            "result-field-read",
+            &["COPY-027", "REG-048", "COPY-009", "COPY-015", "ZERO-008", "ZERO-009", "CONT-006"],
+            "a structure must be readable with its result field",
+        )
+        .instead(|request| (FILLS.contains(&request) || request == UFFDIO_REGISTER).then_some(Err(Errno::EFAULT))),
+    );
+    list.push(
+        new(
+            "result-field-writable-for-refusals-too",
+            &["COPY-009", "COPY-015", "ZERO-008", "ZERO-009", "CONT-006"],
+            "a refusal is EFAULT where the result field cannot be written",
+        )
+        .ioctl(FILLS, |call| if call.is_writable() { call.pass() } else { call.pass().and(Ok(0)).or(Err(Errno::EFAULT)) }),
+    );
     list
 }
 
@@ -342,54 +372,29 @@ fn strict() -> Vec<Perversion> {
     list.push(copy("copy-odd-source-refused", &["COPY-010"], "a source at an odd address is EINVAL", |call| {
         if call.argument.src().is_multiple_of(2) { call.pass() } else { Err(Errno::EINVAL) }
     }));
-    list.push(copy(
-        "copy-source-rounded-down",
-        &["COPY-010", "COPY-036"],
-        "a source is rounded down to its page",
-        |call| call.with(call.argument.with_src(call.argument.src() & !(PAGE - 1))),
-    ));
-    list.push(copy(
-        "copy-source-not-faulted-in",
-        &["COPY-014"],
-        "a source page that is not mapped yet is EFAULT",
-        |call| {
-            let mapped = PageState::of(call.argument.src() as usize).map_or(true, |state| state.present());
-            if mapped || !call.argument.is_aligned() {
-                return call.pass();
-            }
-            call.tell_field(-(Errno::EFAULT as i64) as u64);
-            Err(Errno::EFAULT)
-        },
-    ));
-    list.push(copy("copy-source-from-swap-refused", &["COPY-014"], "a source page in swap is EFAULT", |call| {
-        let swapped = PageState::of(call.argument.src() as usize).is_ok_and(|state| state.swapped());
-        if swapped { Err(Errno::EFAULT) } else { call.pass() }
+    list.push(copy("copy-source-rounded-down", &["COPY-010", "COPY-036"], "a source is rounded down to its page", |call| {
+        call.with(call.argument.with_src(call.argument.src() & !(PAGE - 1)))
     }));
-    list.push(copy(
-        "copy-far-source-is-efault",
-        &["COPY-011"],
-        "a source beyond the task's addresses is ENOENT",
-        |call| {
-            let far = call.argument.src().checked_add(call.argument.len()).is_none_or(|end| end > 0x7fff_ffff_f000);
-            if far && call.argument.is_aligned() { Err(Errno::ENOENT) } else { call.pass() }
-        },
-    ));
-    list.push(new("continue-private-refused", &["CONT-012"], "CONTINUE of a private mapping is EINVAL").ioctl(
-        CONT,
-        |call| {
-            let private = super::vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared);
-            if private { Err(Errno::EINVAL) } else { call.pass() }
-        },
-    ));
-    list.push(copy(
-        "copy-of-minor-fault-refused",
-        &["CONT-013"],
-        "COPY over a page of the file is EEXIST in private mappings too",
-        |call| {
-            let minor = mode_of_range(call) & UFFDIO_REGISTER_MODE_MINOR != 0 && mode_of_range(call) != u64::MAX;
-            if minor { Err(Errno::EEXIST) } else { call.pass() }
-        },
-    ));
+    list.push(copy("copy-source-not-faulted-in", &["COPY-014"], "a source page that is not mapped yet is EFAULT", |call| {
+        let mapped = PageState::of(call.argument.src() as usize).map_or(true, |state| state.present());
+        if mapped || !call.argument.is_aligned() {
+            return call.pass();
+        }
+        call.tell_field(-(Errno::EFAULT as i64) as u64);
+        Err(Errno::EFAULT)
+    }));
+    list.push(copy("copy-far-source-is-enoent", &["COPY-011"], "a source beyond the task's addresses is ENOENT", |call| {
+        let far = call.argument.src().checked_add(call.argument.len()).is_none_or(|end| end > 0x7fff_ffff_f000);
+        if far && call.argument.is_aligned() { Err(Errno::ENOENT) } else { call.pass() }
+    }));
+    list.push(new("continue-private-refused", &["CONT-012"], "CONTINUE of a private mapping is EINVAL").ioctl(CONT, |call| {
+        let private = super::vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared);
+        if private { Err(Errno::EINVAL) } else { call.pass() }
+    }));
+    list.push(copy("copy-of-minor-fault-refused", &["CONT-013"], "COPY over a page of the file is EEXIST in private mappings too", |call| {
+        let minor = mode_of_range(call) & UFFDIO_REGISTER_MODE_MINOR != 0 && mode_of_range(call) != u64::MAX;
+        if minor { Err(Errno::EEXIST) } else { call.pass() }
+    }));
     list
 }
 
@@ -439,7 +444,11 @@ fn protection() -> Vec<Perversion> {
             }
             answer
         }),
-        copy("copy-protects-unasked", &["COPY-018", "COPY-039"], "COPY into a WP range protects unasked", |call| {
+        copy("copy-protects-unasked", &["COPY-017", "COPY-019", "COPY-039"], "COPY into a WP range protects unasked", |call| {
+            let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
+            if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
+        }),
+        new("continue-protects-unasked", &["CONT-008"], "CONTINUE in a WP range protects unasked").ioctl(CONT, |call| {
             let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
             if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
         }),
@@ -457,27 +466,20 @@ fn protection() -> Vec<Perversion> {
             if marked(call) { Err(Errno::EEXIST) } else { call.pass() }
         }),
         copy("copy-over-poison-refused", &["COPY-040"], "COPY over a poison marker is EEXIST", move |call| {
-            if is_marker(call) && !marked(call) { Err(Errno::EEXIST) } else { call.pass() }
+            if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
         }),
-        new("continue-over-poison-refused", &["CONT-018"], "CONTINUE over a poison marker is EEXIST").ioctl(
-            CONT,
-            move |call| {
-                if is_marker(call) { Err(Errno::EEXIST) } else { call.pass() }
-            },
-        ),
-        new("zeropage-over-marker-accepted", &["ZERO-014"], "ZEROPAGE over a marker of anonymous memory succeeds")
-            .ioctl(ZERO, move |call| {
-                let marker = is_marker(call);
-                match call.pass() {
-                    Err(Errno::EEXIST) if marker => pretend(call),
-                    answer => answer,
-                }
-            }),
-        new("zeropage-over-marker-refused", &["ZERO-014"], "ZEROPAGE over a marker of shared memory is EEXIST").ioctl(
-            ZERO,
-            move |call| {
-                if is_marker(call) { Err(Errno::EEXIST) } else { call.pass() }
-            },
-        ),
+        new("continue-over-poison-refused", &["CONT-018"], "CONTINUE over a poison marker is EEXIST").ioctl(CONT, move |call| {
+            if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
+        }),
+        new("zeropage-over-marker-accepted", &["ZERO-014"], "ZEROPAGE over a marker of anonymous memory succeeds").ioctl(ZERO, move |call| {
+            let marker = is_marker(call);
+            match call.pass() {
+                Err(Errno::EEXIST) if marker => pretend(call),
+                answer => answer,
+            }
+        }),
+        new("zeropage-over-marker-refused", &["ZERO-014"], "ZEROPAGE over a marker of shared memory is EEXIST").ioctl(ZERO, move |call| {
+            if is_marker(call) { Err(Errno::EEXIST) } else { call.pass() }
+        }),
     ]
 }

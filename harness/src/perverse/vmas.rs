@@ -5,6 +5,7 @@ pub(super) struct Vma {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) shared: bool,
+    pub(super) writable: bool,
     /// How far into its file it begins.
     pub(super) offset: u64,
     /// What the kernel calls the file; empty for anonymous memory.
@@ -25,13 +26,8 @@ fn parse(line: &str) -> Option<Vma> {
     let number = |text| u64::from_str_radix(text, 16).ok();
     let (permissions, offset) = (words.next()?, words.next()?);
     let path = words.nth(2).unwrap_or_default().to_owned();
-    Some(Vma {
-        start: number(start)?,
-        end: number(end)?,
-        shared: permissions.ends_with('s'),
-        offset: number(offset)?,
-        path,
-    })
+    let (shared, writable) = (permissions.ends_with('s'), permissions.contains('w'));
+    Some(Vma { start: number(start)?, end: number(end)?, shared, writable, offset: number(offset)?, path })
 }
 
 /// The mappings that touch `start..end`, in order.

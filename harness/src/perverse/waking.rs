@@ -229,20 +229,25 @@ fn by_wake() -> Vec<Perversion> {
         wake("wake-read-faults-only", &["WAKE-003"], "faults that nobody has read are not woken", |call| {
             if call.argument.is_aligned() && is_unread(call) { Ok(0) } else { call.pass() }
         }),
-        wake("wake-unread-faults-only", &["WAKE-003"], "faults that were read are not woken", |call| {
+        wake("wake-unread-faults-only", &["WAKE-001", "WAKE-003"], "faults that were read are not woken", |call| {
             if call.argument.is_aligned() && !is_unread(call) { Ok(0) } else { call.pass() }
         }),
         wake("wake-unregistered-refused", &["WAKE-004"], "an unregistered range is ENOENT", |call| {
             let known = state::own_at(call.fd, call.argument.start()).is_some();
             call.pass().and_then(|value| if known { Ok(value) } else { Err(Errno::ENOENT) })
         }),
+        wake("wake-unregistered-ignored", &["UNREG-010", "WAKE-004"], "WAKE of an unregistered range succeeds and wakes nobody", |call| {
+            let known = state::own_at(call.fd, call.argument.start()).is_some();
+            if known || !call.argument.is_aligned() { call.pass() } else { Ok(0) }
+        }),
         wake("wake-unmapped-refused", &["WAKE-004"], "an unmapped range is ENOENT", |call| {
             let mapped = !super::vmas::within(call.argument.start(), call.argument.end()).is_empty();
             call.pass().and_then(|value| if mapped { Ok(value) } else { Err(Errno::ENOENT) })
         }),
-        wake("wake-of-nobody-is-eagain", &["WAKE-004"], "WAKE fails where nobody waits", |call| {
-            let waiting = honest::fdinfo(call.fd).is_ok_and(|text| !text.contains("total:\t0\n"));
-            call.pass().and_then(|value| if waiting { Ok(value) } else { Err(Errno::EAGAIN) })
+        wake("wake-of-nobody-is-eagain", &["WAKE-004"], "WAKE fails if it wakes nobody", |call| {
+            let waiters = || honest::fdinfo(call.fd).ok()?.lines().find_map(|line| line.strip_prefix("total:\t").map(str::to_owned));
+            let before = waiters();
+            call.pass().and_then(|value| if waiters() == before { Err(Errno::EAGAIN) } else { Ok(value) })
         }),
         wake("wake-returns-1", &["WAKE-001"], "WAKE returns 1", |call| call.pass().map(|_| 1)),
         wake("wake-unaligned-accepted", &["WAKE-005"], "an unaligned range is rounded", |call| {
@@ -273,13 +278,13 @@ fn by_wake() -> Vec<Perversion> {
         wake("wake-bad-range-accepted", &["WAKE-005"], "a range that wraps or is out of reach succeeds", |call| {
             call.pass().or_else(|errno| if call.argument.is_aligned() { Ok(0) } else { Err(errno) })
         }),
-        new("wake-efault-is-einval", &["WAKE-005"], "a structure out of reach is EINVAL").unread(
-            |_, request, answer| {
-                answer.map_err(
-                    |errno| if request == UFFDIO_WAKE && errno == Errno::EFAULT { Errno::EINVAL } else { errno },
-                )
-            },
-        ),
+        new("wake-efault-is-einval", &["WAKE-005"], "a structure out of reach is EINVAL").unread(|_, request, answer| {
+            answer.map_err(|errno| if request == UFFDIO_WAKE && errno == Errno::EFAULT { Errno::EINVAL } else { errno })
+        }),
+        wake("wake-writes-its-argument", &["WAKE-005"], "WAKE is EFAULT if its structure cannot be written", |call| {
+            let answer = call.pass();
+            if answer.is_ok() && !call.is_writable() { Err(Errno::EFAULT) } else { answer }
+        }),
         wake("wake-target-gone-is-esrch", &["WAKE-006", "LIFE-001"], "WAKE for an exited process is ESRCH", |call| {
             let gone = call.has_lost_its_target();
             call.pass().and_then(|value| if gone { Err(Errno::ESRCH) } else { Ok(value) })
@@ -302,8 +307,9 @@ fn by_wake() -> Vec<Perversion> {
 
 fn by_others() -> Vec<Perversion> {
     vec![
-        new("copy-through-another-wakes", &["COPY-023"], "COPY through another userfaultfd wakes the owner's waiters")
-            .ioctl(&[UFFDIO_COPY], |call| {
+        new("fill-through-another-wakes", &["COPY-023"], "a fill through another userfaultfd wakes the owner's waiters").ioctl(
+            &[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE],
+            |call| {
                 let answer = call.pass();
                 if answer.is_ok() {
                     for other in state::others(call.fd) {
@@ -337,5 +343,23 @@ fn by_others() -> Vec<Perversion> {
                 if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
             },
         ),
+        new("fill-through-another-refused", &["COPY-023"], "a fill through another userfaultfd is refused").ioctl(&[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE], |call| {
+            let start = call.argument.start();
+            let foreign = state::own_at(call.fd, start).is_none() && state::registered_at(start).is_some();
+            if foreign { Err(Errno::EINVAL) } else { call.pass() }
+        }),
+        new("fill-unwritable-wakes", &["COPY-027"], "a fill wakes although its answer cannot be written").ioctl(&[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE], |call| {
+            let answer = call.pass();
+            if answer == Err(Errno::EFAULT) && call.after().field() == call.argument.field() {
+                call.wake(call.argument.start(), call.argument.len());
+            }
+            answer
+        }),
+        new("copy-with-wp-wakes-nobody", &["COPY-004", "COPY-017"], "COPY with MODE_WP wakes nobody").ioctl(&[UFFDIO_COPY], |call| {
+            if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
+        }),
+        new("continue-with-wp-wakes-nobody", &["CONT-008", "CONT-014"], "CONTINUE with MODE_WP wakes nobody").ioctl(&[UFFDIO_CONTINUE], |call| {
+            if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
+        }),
     ]
 }

@@ -52,6 +52,8 @@ struct Proof {
     skipped: BTreeSet<String>,
     errors: BTreeMap<String, String>,
     left: usize,
+    /// Cases that name a broken statement and cannot be run on this machine.
+    not_here: usize,
     millis: u64,
 }
 
@@ -79,7 +81,9 @@ pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
         .collect();
     let mut proofs = Vec::new();
     batch(&work, arguments.jobs, limit, &mut |index, verdicts, elapsed| {
-        let proof = Proof::new(perversions[index], verdicts, &usable, elapsed);
+        let skipped = cases.iter().filter(|case| honest.skipped.contains(&case.declaration.name));
+        let not_here = skipped.filter(|case| names(case, perversions[index])).count();
+        let proof = Proof::new(perversions[index], verdicts, &usable, not_here, elapsed);
         if !arguments.json {
             print(&proof.line(arguments.verbose))?;
         }
@@ -229,7 +233,13 @@ fn run(cases: &[Case], limit: Duration, honest: bool) -> anyhow::Result<Verdicts
 }
 
 impl Proof {
-    fn new(perversion: &'static Perversion, verdicts: Verdicts, cases: &[Case], elapsed: Duration) -> Self {
+    fn new(
+        perversion: &'static Perversion,
+        verdicts: Verdicts,
+        cases: &[Case],
+        not_here: usize,
+        elapsed: Duration,
+    ) -> Self {
         let named: BTreeSet<&str> =
             cases.iter().filter(|case| names(case, perversion)).map(|case| case.declaration.name.as_str()).collect();
         let (killed_by, by_accident) =
@@ -244,17 +254,25 @@ impl Proof {
             skipped: verdicts.skipped,
             errors: verdicts.errors,
             left: verdicts.left,
+            not_here,
             millis: elapsed.as_millis() as u64,
         }
     }
 
+    /// Whether no case that could see it can be run on this machine.
+    fn untried(&self) -> bool {
+        self.killed_by.is_empty() && self.blind.is_empty() && self.not_here > 0
+    }
+
     fn survived(&self) -> bool {
-        self.killed_by.is_empty()
+        self.killed_by.is_empty() && !self.untried()
     }
 
     /// The line of the matrix.
     fn line(&self, verbose: bool) -> String {
-        let mut text = if self.survived() {
+        let mut text = if self.untried() {
+            format!("{:<44} untried: the {} cases that could see it are skipped here", self.perversion, self.not_here)
+        } else if self.survived() {
             format!("{:<44} SURVIVED [{}] {}", self.perversion, self.breaks.join(" "), self.what)
         } else {
             format!(
@@ -322,17 +340,22 @@ fn idle(usable: &[Case], proofs: &[Proof], perversions: &[&'static Perversion]) 
 
 fn summary(proofs: &[Proof], idle: &[String], honest: &Verdicts, whole: bool, elapsed: Duration) -> String {
     let survivors: Vec<&str> = proofs.iter().filter(|proof| proof.survived()).map(|proof| proof.perversion).collect();
+    let untried: Vec<&str> = proofs.iter().filter(|proof| proof.untried()).map(|proof| proof.perversion).collect();
     let killers: BTreeSet<&String> = proofs.iter().flat_map(|proof| proof.killed_by.keys()).collect();
     let mut text = format!(
-        "\n{} perversions: {} killed, {} survived; {} cases kill at least one; {:.1} s\n",
+        "\n{} perversions: {} killed, {} survived, {} untried; {} cases kill at least one; {:.1} s\n",
         proofs.len(),
-        proofs.len() - survivors.len(),
+        proofs.len() - survivors.len() - untried.len(),
         survivors.len(),
+        untried.len(),
         killers.len(),
         elapsed.as_secs_f64()
     );
     if !survivors.is_empty() {
         text += &format!("survived: {}\n", survivors.join(", "));
+    }
+    if !untried.is_empty() {
+        text += &format!("untried, because every case that could see them is skipped here: {}\n", untried.join(", "));
     }
     if !honest.killers.is_empty() || !honest.errors.is_empty() {
         text += "left out, because they fail on the kernel as it is:\n";

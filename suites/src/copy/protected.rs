@@ -9,10 +9,15 @@ const CONTENT: Pattern = Pattern::new(0x400);
 fn mode_wp_protects(memory: Memory, mode: Mode) -> Outcome {
     let scene = Scene::new(memory, mode, 4)?;
     let (page, next, content) = (scene.page(1), scene.page(2), Scene::filled(Resolver::Copy, 1));
+    let missing = mode.has(Mode::MISSING);
+    let readers = if missing { vec![waiters::Waiter::at(&scene, Access::Read, next.at(0))?] } else { Vec::new() };
     let source = given::source(2 * page.size, content)?;
     content.fill(source.start() + page.size, page.size);
     let copied = scene.region.pages(1, 2);
     scene.uffd.copy(copied, source.start() as u64, UFFDIO_COPY_MODE_WP).does(copied.len)?;
+    for reader in readers {
+        reader.is_woken_to(content)?;
+    }
     for page in [page, next] {
         page.holds(content)?;
         page.is_protected()?;
