@@ -47,15 +47,8 @@ pub(super) fn list() -> Vec<Perversion> {
         }),
         new("first-close-releases", &["POLL-027"], "the first close of a duplicate releases").close(unregister_all),
         new("first-close-wakes", &["POLL-027"], "the first close of a duplicate wakes").close(wake_all),
-        new(
-            "close-with-event-pending-releases-nobody",
-            &["POLL-025"],
-            "the last close leaves who waits for an event to be read",
-        )
-        .close(|fd| {
-            if honest::poll(fd.as_fd(), libc::POLLIN, 0).is_ok_and(|events| events & libc::POLLIN != 0)
-                || has_pending_event(fd)
-            {
+        new("close-with-event-pending-releases-nobody", &["POLL-025"], "the last close leaves who waits for an event to be read").close(|fd| {
+            if honest::poll(fd.as_fd(), libc::POLLIN, 0).is_ok_and(|events| events & libc::POLLIN != 0) || has_pending_event(fd) {
                 keep(fd);
             }
         }),

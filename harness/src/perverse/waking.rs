@@ -128,9 +128,7 @@ fn by_fills(fill: &'static Fill) -> Vec<Perversion> {
         on(names[2], fill.wakes, "only who waits for the first page is woken")
             .ioctl(fill.request, |call| waking(call, |start, done, page| (start, done.min(page)))),
         on(names[3], fill.wakes, "who waits for the last page is not woken, unless it is the only one")
-            .ioctl(fill.request, |call| {
-                waking(call, |start, done, page| (start, if done > page { done - page } else { done }))
-            }),
+            .ioctl(fill.request, |call| waking(call, |start, done, page| (start, if done > page { done - page } else { done }))),
         on(names[4], fill.wakes, "who waits for the page behind is woken too")
             .ioctl(fill.request, |call| waking(call, |start, done, page| (start, done + page))),
         on(names[5], fill.wakes, "who waits for the page before is woken too")
@@ -142,8 +140,7 @@ fn by_fills(fill: &'static Fill) -> Vec<Perversion> {
             }
             answer
         }),
-        on(names[7], fill.partial, "a fill that stops in the middle wakes nobody")
-            .ioctl(fill.request, |call| partial(call, |_, _| {})),
+        on(names[7], fill.partial, "a fill that stops in the middle wakes nobody").ioctl(fill.request, |call| partial(call, |_, _| {})),
         on(names[8], fill.partial, "a fill that stops in the middle wakes the whole range")
             .ioctl(fill.request, |call| partial(call, |call, _| call.wake(call.argument.start(), call.argument.len()))),
         on(names[9], fill.failure, "a fill that fails at once wakes its range").ioctl(fill.request, |call| {
@@ -183,28 +180,14 @@ fn by_wake() -> Vec<Perversion> {
             let page = call.page_size();
             if call.argument.len() > page { call.with(call.argument.with_len(page)) } else { call.pass() }
         }),
-        wake(
-            "wake-all-but-the-last-page",
-            &["WAKE-001"],
-            "who waits for the last page is not woken, unless it is the only one",
-            |call| {
-                let (len, page) = (call.argument.len(), call.page_size());
-                if len > page && len < 1 << 40 { call.with(call.argument.with_len(len - page)) } else { call.pass() }
-            },
-        ),
-        wake(
-            "wake-all-but-the-first-page",
-            &["WAKE-001"],
-            "who waits for the first page is not woken, unless it is the only one",
-            |call| {
-                let (len, page, start) = (call.argument.len(), call.page_size(), call.argument.start());
-                if len > page && len < 1 << 40 {
-                    call.with(call.argument.with_start(start + page).with_len(len - page))
-                } else {
-                    call.pass()
-                }
-            },
-        ),
+        wake("wake-all-but-the-last-page", &["WAKE-001"], "who waits for the last page is not woken, unless it is the only one", |call| {
+            let (len, page) = (call.argument.len(), call.page_size());
+            if len > page && len < 1 << 40 { call.with(call.argument.with_len(len - page)) } else { call.pass() }
+        }),
+        wake("wake-all-but-the-first-page", &["WAKE-001"], "who waits for the first page is not woken, unless it is the only one", |call| {
+            let (len, page, start) = (call.argument.len(), call.page_size(), call.argument.start());
+            if len > page && len < 1 << 40 { call.with(call.argument.with_start(start + page).with_len(len - page)) } else { call.pass() }
+        }),
         wake("wake-one-page-more", &["WAKE-002"], "who waits for the page behind is woken too", |call| {
             let answer = call.pass();
             if answer.is_ok() {
@@ -251,11 +234,7 @@ fn by_wake() -> Vec<Perversion> {
         }),
         wake("wake-returns-1", &["WAKE-001"], "WAKE returns 1", |call| call.pass().map(|_| 1)),
         wake("wake-unaligned-accepted", &["WAKE-005"], "an unaligned range is rounded", |call| {
-            if call.argument.len() == 0 || call.argument.is_aligned() {
-                call.pass()
-            } else {
-                call.with(call.argument.rounded(PAGE))
-            }
+            if call.argument.len() == 0 || call.argument.is_aligned() { call.pass() } else { call.with(call.argument.rounded(PAGE)) }
         }),
         wake("wake-unaligned-wakes", &["WAKE-005"], "an unaligned range is refused, and woken", |call| {
             let answer = call.pass();
@@ -318,29 +297,6 @@ fn by_others() -> Vec<Perversion> {
                     }
                 }
                 answer
-            }),
-        new("copy-through-another-refused", &["COPY-023"], "COPY through another userfaultfd is refused").ioctl(
-            &[UFFDIO_COPY],
-            |call| {
-                let start = call.argument.start();
-                let foreign = state::own_at(call.fd, start).is_none() && state::registered_at(start).is_some();
-                if foreign { Err(Errno::EINVAL) } else { call.pass() }
-            },
-        ),
-        new("copy-unwritable-wakes", &["COPY-027"], "COPY wakes although its answer cannot be written").ioctl(
-            &[UFFDIO_COPY],
-            |call| {
-                let answer = call.pass();
-                if answer == Err(Errno::EFAULT) && call.after().field() == call.argument.field() {
-                    call.wake(call.argument.start(), call.argument.len());
-                }
-                answer
-            },
-        ),
-        new("copy-with-wp-wakes-nobody", &["COPY-017"], "COPY with MODE_WP wakes nobody").ioctl(
-            &[UFFDIO_COPY],
-            |call| {
-                if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
             },
         ),
         new("fill-through-another-refused", &["COPY-023"], "a fill through another userfaultfd is refused").ioctl(&[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE], |call| {
