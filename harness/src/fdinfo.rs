@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd as _;
 
 use crate::uffd::Uffd;
-use crate::{Error, Result};
+use crate::{Error, Result, gate};
 
 /// What the kernel tells of a userfaultfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl FdInfo {
     /// Reads it.
     pub fn of(uffd: &Uffd) -> Result<Self> {
         let path = format!("/proc/self/fdinfo/{}", uffd.fd().as_raw_fd());
-        let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+        let text = gate::fdinfo(uffd.fd()).map_err(|error| Error::file(&path, error))?;
         Self::parse(&text).ok_or_else(|| Error::Other(format!("{path}: not the lines of a userfaultfd: {text:?}")))
     }
 

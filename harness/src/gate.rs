@@ -151,3 +151,8 @@ pub fn close_under_use(fd: BorrowedFd<'static>) -> Result<(), Errno> {
     // SAFETY: the owner was leaked, so nobody closes the number a second time.
     Errno::result(unsafe { libc::close(fd.as_raw_fd()) }).map(drop)
 }
+
+/// What `/proc/self/fdinfo` tells of the descriptor: proc_pid_fdinfo(5).
+pub fn fdinfo(fd: BorrowedFd<'_>) -> std::io::Result<String> {
+    std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))
+}

@@ -11,6 +11,7 @@ pub mod actor;
 pub mod case;
 mod error;
 pub mod fdinfo;
+#[cfg(not(feature = "perverse"))]
 #[allow(unsafe_code)]
 pub mod gate;
 pub mod isolate;
@@ -19,6 +20,9 @@ pub mod memory;
 pub mod message;
 pub mod mode;
 pub mod need;
+#[cfg(feature = "perverse")]
+#[allow(unsafe_code)]
+pub mod perverse;
 pub mod record;
 pub mod report;
 pub mod runner;
@@ -32,6 +36,8 @@ pub mod watch;
 pub use error::Error;
 pub use linkme;
 pub use nix::errno::Errno;
+#[cfg(feature = "perverse")]
+pub use perverse::gate;
 
 /// What a fallible step of the harness gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

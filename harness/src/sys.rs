@@ -27,6 +27,13 @@ pub fn map(
     if at == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(at as Address) }
 }
 
+/// `map_shadow_stack(0, length, 0)`: the address; x86 since 6.6.
+pub fn map_shadow_stack(length: usize) -> Result<Address, Errno> {
+    const SYS_MAP_SHADOW_STACK: libc::c_long = 453;
+    // SAFETY: a new mapping at a place that is free.
+    Errno::result(unsafe { libc::syscall(SYS_MAP_SHADOW_STACK, 0, length, 0) }).map(|at| at as Address)
+}
+
 /// `munmap(start, length)`.
 pub fn unmap(start: Address, length: usize) -> Result<(), Errno> {
     // SAFETY: the range belongs to a mapping of the harness.

@@ -79,7 +79,7 @@ apt_update() {
   (($? != 124)) || return 28
   ! apt_lacked_space "$log" || return 28
   reason=$(grep -Em1 "^[EW]: .*(is not signed|NO_PUBKEY|EXPKEYSIG|BADSIG|signatures? (couldn't|were invalid))" <<<"$log")
-  [[ -z $reason ]] || die 3 "refused: ${reason#[EW]: } (checked against $keyring)"
+  [[ -z $reason ]] || die 2 "refused: ${reason#[EW]: } (checked against $keyring)"
   # Old suites move to an archive and new ones are not there yet: their absence is no failure.
   # Whatever else failed is one, also where apt-get itself ends with 0.
   # apt-get's closing lines leave some of these out, its running log does not.

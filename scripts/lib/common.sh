@@ -30,3 +30,29 @@ need_number() {
 is_series() { [[ $1 =~ ^[0-9]{1,3}\.[0-9]{1,3}$ ]]; }
 
 free_mib() { df -Pm -- "$1" | awk 'NR == 2 { print $4 }'; }
+
+# work_folder BASE: makes the temporary folder $work, named BASE.XXXXXX. A lock says that its script lives, so that what a
+# killed one has left behind can be told apart, and is removed here. The script's own end is to call drop_work.
+work_folder() {
+  local left lock
+  for left in "$1".??????; do
+    [[ -O $left && -f $left/lock ]] || continue
+    { exec {lock}<"$left/lock"; } 2>/dev/null || continue
+    if flock --nonblock "$lock"; then
+      remove_work "$left" && say "removed what a killed run had left behind: $left"
+    fi
+    exec {lock}<&-
+  done
+  work=$(mktemp -d -- "$1.XXXXXX" 2>/dev/null) || return
+  # Its name comes last: no one is to see a lock that nobody holds yet.
+  { exec {work_lock}>"$work/lock.new"; } 2>/dev/null && flock --nonblock "$work_lock" && mv -- "$work/lock.new" "$work/lock"
+}
+drop_work() { [[ -z ${work:-} ]] || remove_work "$work"; }
+remove_work() {
+  local file pid
+  # virtiofsd names itself here; it outlives a guest that it has not met yet.
+  for file in "$1"/virtme*.pid; do
+    [[ -f $file ]] && read -r pid <"$file" && [[ $(readlink "/proc/$pid/exe") == */virtiofsd* ]] && kill -KILL "$pid"
+  done 2>/dev/null
+  rm -rf -- "$1"
+}

@@ -6,11 +6,10 @@
 find_qemu() {
   have qemu-system-x86_64 && return
   if [[ -n $1 ]]; then
-    have apt-get || die 2 "no QEMU (qemu-system-x86_64), and no apt-get to install it with"
-    apt-get -qq update >&2 && apt-get -qq -y install --no-install-recommends qemu-system-x86 >&2
+    setup_install qemu-system-x86 -- qemu-system-x86-core
     have qemu-system-x86_64 && return
   fi
-  die 2 "no QEMU: apt-get install qemu-system-x86 (or give --install)"
+  die 2 "no QEMU: install qemu-system-x86 (or give --install)"
 }
 
 # find_kernel KERNEL CACHE: sets $image and $modules (a folder, or nothing).
@@ -83,16 +82,21 @@ remember_kvm_trouble() {
   { mkdir -p -- "$cache" && printf '%s\n%s\n' "$(</proc/sys/kernel/random/boot_id)" "$kvm_trouble" >"$(kvm_memory)"; } 2>/dev/null
 }
 
-# make_initramfs FILE: the program as /init, its arguments, modules, and the record so far.
-make_initramfs() {
+# guest_arguments FOLDER: the arguments of the program in the guest, one a line; FOLDER is where it finds the record so far.
+guest_arguments() {
   local -a lines=("${args[@]}")
-  local module
   if [[ $mode == run ]]; then
     lines=(run --record /dev/ttyS1)
-    [[ ! -s $record ]] || lines+=(--resume /resume.jsonl --resume-log /resume.log)
+    [[ ! -s $record ]] || lines+=(--resume "$1resume.jsonl" --resume-log "$1resume.log")
     if [[ -z $one_at_a_time ]]; then lines+=("${args[@]:1}"); else lines+=(--jobs 1 "${args_but_jobs[@]:1}"); fi
   fi
-  printf '%s\n' "${lines[@]}" >"$work/args" || return
+  printf '%s\n' "${lines[@]}"
+}
+
+# make_initramfs FILE: the program as /init, its arguments, modules, and the record so far.
+make_initramfs() {
+  local module
+  guest_arguments / >"$work/args" || return
   {
     cpio_folder dev && cpio_device dev/console 5 1 && cpio_file init 755 "$binary" &&
       cpio_file uffd-conformance.args 644 "$work/args" || return
@@ -109,33 +113,47 @@ make_initramfs() {
   } >"$1"
 }
 
+# leash COMMAND..: runs it in place of this subshell; it must not outlive the script, not even one that is killed.
+leash() { if have setpriv; then exec setpriv --pdeathsig KILL "$@"; else exec "$@"; fi; }
+
+# qemu_guest: QEMU in place of this subshell. The record (the guest's second serial line) and QEMU's own messages go to
+# standard output, the first serial line to $work/console.
+qemu_guest() {
+  # Without -cx16 QEMU 7.2's software emulation sometimes corrupts a guest (cmpxchg16b).
+  local cpu=max,-cx16 accel_option=tcg,thread=multi
+  if [[ $accelerator == kvm ]]; then cpu=host accel_option=kvm; fi
+  # no_timer_check: a busy machine emulates the timer so late that the kernel gives it up, and panics.
+  # shellcheck disable=SC2086  # $append holds several words
+  leash qemu-system-x86_64 -name "uffd-conformance" -nodefaults -no-user-config -display none -no-reboot \
+    -accel "$accel_option" -cpu "$cpu" -smp "$cpus" -m "$memory" -kernel "$image" -initrd "$work/initramfs" \
+    -chardev file,id=console,path=/proc/self/fd/4 -serial chardev:console \
+    -chardev file,id=host,path=/proc/self/fd/3 -serial chardev:host \
+    -device isa-debug-exit,iobase=0x501,iosize=2 \
+    -append "console=ttyS0 quiet panic=-1 oops=panic no_timer_check uffd-conformance.exit-port=0x501$append" \
+    </dev/null 3>&1 4>"$work/console" 2>&1
+}
+
 # boot_guest: one guest from start to end. Sets
 #   ending        whole | refused | died | not-up | no-kvm | limit
 #   exit_status   the command's (whole, refused), exit_reason why it is not the command's own
 #   death         what is known of the end (died, not-up); kvm_trouble (no-kvm)
 #   guest_starts  how many cases it started
 boot_guest() {
-  local stream line got patience left up='' ended='' said='' held='' cpu=max,-cx16 accel_option=tcg,thread=multi started=${EPOCHREALTIME//[!0-9]/}
-  local -a leash=()
+  local stream line got patience left up='' ended='' said='' held='' started=${EPOCHREALTIME//[!0-9]/}
+  local kvm_patience=10
+  [[ -z $virtme_ng ]] || kvm_patience=30
   ending=died death='' exit_status=3 exit_reason='' guest_starts=0
-  # Without -cx16 QEMU 7.2's software emulation sometimes corrupts a guest (cmpxchg16b).
-  if [[ $accelerator == kvm ]]; then cpu=host accel_option=kvm; fi
-  # A guest must not outlive this script, not even one that is killed.
-  have setpriv && leash=(setpriv --pdeathsig KILL)
-  # The record and QEMU's own messages come through one pipe, whose end is QEMU's end.
-  # shellcheck disable=SC2086  # $append holds several words
-  exec {stream}< <(exec "${leash[@]}" qemu-system-x86_64 -name "uffd-conformance" -nodefaults -no-user-config -display none -no-reboot \
-    -accel "$accel_option" -cpu "$cpu" -smp "$cpus" -m "$memory" -kernel "$image" -initrd "$work/initramfs" \
-    -chardev file,id=console,path=/proc/self/fd/4 -serial chardev:console \
-    -chardev file,id=host,path=/proc/self/fd/3 -serial chardev:host \
-    -device isa-debug-exit,iobase=0x501,iosize=2 \
-    -append "console=ttyS0 quiet panic=-1 oops=panic uffd-conformance.exit-port=0x501$append" \
-    </dev/null 3>&1 4>"$work/console" 2>&1)
+  if [[ -n $virtme_ng ]]; then make_virtme_script suite || die 3 "$work cannot be written: is there space?"; fi
+  # One pipe for all that is heard of a guest; its end is the guest's end.
+  exec {stream}< <(exec {work_lock}>&-; if [[ -n $virtme_ng ]]; then virtme_suite; else qemu_guest; fi)
   guest=$!
   while :; do
     patience=$stall
-    # A guest under a working KVM is up in two seconds or so.
-    [[ $accelerator != kvm || -n $up ]] || patience=$((stall < 10 ? stall : 10))
+    # A guest under a working KVM is up in two seconds or so, virtme-ng's in some more.
+    # Software emulation on a busy machine has taken over a minute.
+    if [[ -z $up ]]; then
+      if [[ $accelerator == kvm ]]; then patience=$((stall < kvm_patience ? stall : kvm_patience)); else patience=$((stall > 120 ? stall : 120)); fi
+    fi
     [[ -z $exit_reason$said ]] || patience=10
     left=$((deadline - SECONDS))
     if ((left <= 0)); then ending=limit; break; fi
@@ -150,7 +168,7 @@ boot_guest() {
     case $line in
       '{"type":"boot"'*)
         up=1
-        say "kernel $(field release "$line"), up after $(seconds_since "$started") s under ${accelerator^^}"
+        say "kernel $(field release "$line"), up after $(seconds_since "$started") s under ${accelerator^^}${virtme_ng:+, by virtme-ng}"
         remember_kvm_trouble
         ;;
       '{"type":"exit"'*)
@@ -192,11 +210,11 @@ boot_guest() {
     if [[ $exit_status == 3 && -n $exit_reason && $guest_starts -gt 0 ]]; then death=$exit_reason; return; fi
     ending=refused
     [[ -n $exit_reason ]] || exit_reason="uffd-conformance ended with status $exit_status and no whole record"
-  elif [[ $accelerator == kvm && -z $up && ! -s $work/console ]]; then
-    kvm_trouble=${death:-QEMU ended without a word from the guest} ending=no-kvm
+  elif [[ $accelerator == kvm && -z $up ]] && ! grep -aq '^\[ *[0-9]*\.' "$work/console"; then
+    kvm_trouble=${death:-$(qemu_line "$work/console" || printf 'QEMU ended without a word from the guest')} ending=no-kvm
   else
     [[ -n $up ]] || ending=not-up
-    death=$(panic_line "$work/console" || printf '%s' "${death:-QEMU ended${up:+ in the middle of the run}}")
+    death=$(panic_line "$work/console" || qemu_line "$work/console" || printf '%s' "${death:-QEMU ended${up:+ in the middle of the run}}")
     [[ -n $up || -s $work/console ]] || death+=" without a word from the guest (has it too little memory?)"
   fi
 }
@@ -248,6 +266,8 @@ console_text() {
 panic_line() {
   console_text "$1" 1000 | grep -Em1 'Kernel panic - not syncing|BUG: |Oops' | sed 's/^.*\[ *[0-9]*\.[0-9]*\] *//' | grep .
 }
+# qemu_line CONSOLE: what QEMU, or virtme-ng, had to say there.
+qemu_line() { console_text "$1" 1000 | grep -Em1 '^(qemu-system-x86_64|virtme-run|virtme-ng-init|error): '; }
 # resume_log REASON CONSOLE: what the dead guest's kernel said at its end, for the case that was running.
 resume_log() {
   printf 'the guest died: %s\n' "$1"

@@ -123,12 +123,48 @@ pub fn one_of_each_class(
 ) {
 }
 
-/// A case on one memory type of each class that can be filled with zeros: hugetlb cannot.
+/// A case on every memory type but hugetlb.
 #[template]
 #[rstest]
 #[test_attr(macro_rules_attribute::apply(conformance))]
-pub fn one_of_each_class_but_hugetlb(
+pub fn every_small_memory(
+    #[values(
+        Memory::Anon,
+        Memory::AnonThp,
+        Memory::ShmemAnon,
+        Memory::ShmemMemfd,
+        Memory::ShmemTmpfs,
+        Memory::ShmemDevZero,
+        Memory::ShmemPrivate
+    )]
+    memory: Memory,
+) {
+}
+
+/// A case on one memory type of each class but hugetlb.
+#[template]
+#[rstest]
+#[test_attr(macro_rules_attribute::apply(conformance))]
+pub fn small_of_each_class(
     #[values(Memory::Anon, Memory::AnonThp, Memory::ShmemMemfd, Memory::ShmemPrivate)] memory: Memory,
+) {
+}
+
+/// A case on every shared mapping: its pages belong to a file that other mappings see.
+#[template]
+#[rstest]
+#[test_attr(macro_rules_attribute::apply(conformance))]
+pub fn shared_files(
+    #[values(
+        Memory::ShmemAnon,
+        Memory::ShmemMemfd,
+        Memory::ShmemTmpfs,
+        Memory::ShmemDevZero,
+        Memory::Hugetlb,
+        Memory::HugetlbMemfd,
+        Memory::HugetlbFile
+    )]
+    memory: Memory,
 ) {
 }
 

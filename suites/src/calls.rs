@@ -28,6 +28,16 @@ impl Call {
         Self::FEATURES[self as usize]
     }
 
+    /// The number of the system call.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Fork => libc::SYS_clone,
+            Self::Mremap => libc::SYS_mremap,
+            Self::Madvise => libc::SYS_madvise,
+            Self::Munmap => libc::SYS_munmap,
+        }
+    }
+
     /// A thread that makes the call on the second page (and moves it behind the region); it gives what the call gave.
     pub fn start(self, region: &Region) -> uffd_harness::Result<Actor<Result<(), Errno>>> {
         let (start, size, behind) = (region.page(1).start, region.page_size(), region.end());

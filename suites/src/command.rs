@@ -4,6 +4,8 @@ mod coverage;
 mod filter;
 mod listing;
 mod probe;
+#[cfg(feature = "perverse")]
+mod prove;
 mod report;
 mod run;
 
@@ -56,6 +58,38 @@ enum Action {
         /// The statement, such as COPY-005
         id: String,
     },
+    /// Run the cases on kernels that are broken on purpose, and say which of these nobody notices
+    #[cfg(feature = "perverse")]
+    Prove(ProveArguments),
+}
+
+/// The arguments of `prove`.
+#[cfg(feature = "perverse")]
+#[derive(Debug, clap::Args)]
+struct ProveArguments {
+    /// Names of perversions or parts of them; all of them if not given
+    names: Vec<String>,
+    /// Only so many of them, spread over the list
+    #[arg(long, value_name = "N")]
+    sample: Option<usize>,
+    /// Run every case, not only those that name a broken statement
+    #[arg(long)]
+    all: bool,
+    /// The reason of each kill
+    #[arg(long)]
+    verbose: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Only list them
+    #[arg(long)]
+    list: bool,
+    /// Perversions at once
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
+    /// How long a case may take
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 2000)]
+    time_limit: u64,
 }
 
 /// The arguments of `run`.
@@ -153,6 +187,8 @@ pub fn main() -> ExitCode {
         Action::Report(arguments) => report::report(&arguments),
         Action::Coverage { json } => coverage::coverage(json),
         Action::Explain { id } => coverage::explain(&id),
+        #[cfg(feature = "perverse")]
+        Action::Prove(arguments) => prove::prove(&arguments),
     };
     match done {
         Ok(status) => ExitCode::from(status),

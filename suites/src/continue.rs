@@ -2,4 +2,6 @@
 
 mod content;
 mod errors;
+mod private;
+mod protected;
 mod waiters;

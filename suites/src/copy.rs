@@ -1,5 +1,9 @@
 //! `UFFDIO_COPY`: UFFDIO_COPY(2const).
 
+mod atomic;
 mod content;
 mod errors;
+mod file;
+mod protected;
+mod race;
 mod waiters;

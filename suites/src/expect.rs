@@ -104,23 +104,23 @@ impl Expect for Reply {
 /// What is expected of the handshake's reply.
 pub trait Handshake {
     /// It returned 0, and features and ioctls are all that this kernel offers, whatever was asked for.
-    fn is_granted(self) -> Outcome;
+    fn is_granted(&self) -> Outcome;
     /// It failed with `errno` and the whole structure is zero.
-    fn is_refused_with_zeros(self, errno: Errno) -> Outcome;
+    fn is_refused_with_zeros(&self, errno: Errno) -> Outcome;
 }
 
 impl Handshake for ApiReply {
     #[track_caller]
-    fn is_granted(self) -> Outcome {
+    fn is_granted(&self) -> Outcome {
         let here = kernel::current();
         let granted = Self { result: Ok(0), api: uapi::UFFD_API, features: here.features, ioctls: here.ioctls };
-        if self == granted { Ok(()) } else { Err(broken(format!("UFFDIO_API gave {self:x?}, expected {granted:x?}"))) }
+        if *self == granted { Ok(()) } else { Err(broken(format!("UFFDIO_API gave {self:x?}, expected {granted:x?}"))) }
     }
 
     #[track_caller]
-    fn is_refused_with_zeros(self, errno: Errno) -> Outcome {
+    fn is_refused_with_zeros(&self, errno: Errno) -> Outcome {
         let refused = Self { result: Err(errno), api: 0, features: 0, ioctls: 0 };
-        if self == refused { Ok(()) } else { Err(broken(format!("UFFDIO_API gave {self:x?}, expected {refused:x?}"))) }
+        if *self == refused { Ok(()) } else { Err(broken(format!("UFFDIO_API gave {self:x?}, expected {refused:x?}"))) }
     }
 }
 

@@ -5,7 +5,9 @@
 use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
-use uffd_harness::actor::{Process, ProcessEnding};
+use uffd_harness::Error;
+use uffd_harness::actor::target::Cue;
+use uffd_harness::actor::{Process, ProcessEnding, Target};
 use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::kernel;
 use uffd_harness::memory::{Memory, Page, Pattern, Region};
@@ -13,7 +15,9 @@ use uffd_harness::mode::Mode;
 use uffd_harness::need::{Lack, Need, Who};
 use uffd_harness::sys;
 use uffd_harness::uapi::{
-    UFFD_API, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+    UFFD_API, UFFD_FEATURE_MINOR_HUGETLBFS, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+    UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_CONTINUE_MODE_DONTWAKE, UFFDIO_COPY_MODE_DONTWAKE,
+    UFFDIO_ZEROPAGE_MODE_DONTWAKE,
 };
 use uffd_harness::uffd::{Range, Reply, Uffd};
 
@@ -129,6 +133,52 @@ pub fn source(size: usize, pattern: Pattern) -> Result<Region, Stop> {
     Ok(source)
 }
 
+/// The hugepages that a scene of `pages` pages takes; none of any other memory.
+///
+/// A private mapping with pages in the page cache behind it needs both.
+pub fn hugepages(memory: Memory, mode: Mode, pages: usize) -> Need {
+    let both = mode.has(Mode::MINOR) && !memory.is_shared();
+    Need::Hugepages(if memory.is_hugetlb() { pages * if both { 2 } else { 1 } } else { 0 })
+}
+
+/// What a handshake must ask for so that `UFFDIO_WRITEPROTECT` protects what is not mapped yet.
+pub const fn marker_features(memory: Memory) -> u64 {
+    if memory.is_anon() { UFFD_FEATURE_WP_UNPOPULATED } else { 0 }
+}
+
+/// Protection of what is not mapped yet.
+pub const fn protected_holes_on(memory: Memory) -> Need {
+    Need::Feature(if memory.is_anon() { UFFD_FEATURE_WP_UNPOPULATED } else { UFFD_FEATURE_WP_HUGETLBFS_SHMEM })
+}
+
+/// Minor faults on this memory: what `UFFDIO_CONTINUE` needs in whatever mode.
+pub const fn continue_on(memory: Memory) -> Need {
+    Need::Feature(if memory.is_hugetlb() { UFFD_FEATURE_MINOR_HUGETLBFS } else { UFFD_FEATURE_MINOR_SHMEM })
+}
+
+/// Fills `count` pages from `page` on, waking waiters or not; the first is page `index` of its region.
+pub fn resolve(
+    uffd: &Uffd,
+    resolver: Resolver,
+    page: Page,
+    count: usize,
+    index: usize,
+    wake: bool,
+) -> Result<Reply, Stop> {
+    let range = Range::new(page.start as u64, (count * page.size) as u64);
+    Ok(match resolver {
+        Resolver::Copy => {
+            let source = Memory::Anon.map((page.size * count).div_ceil(Memory::Anon.page_size()))?;
+            for step in 0..count {
+                Scene::filled(resolver, index + step).fill(source.start() + step * page.size, page.size);
+            }
+            uffd.copy(range, source.start() as u64, if wake { 0 } else { UFFDIO_COPY_MODE_DONTWAKE })
+        }
+        Resolver::Zeropage => uffd.zeropage(range, if wake { 0 } else { UFFDIO_ZEROPAGE_MODE_DONTWAKE }),
+        Resolver::Continue => uffd.continue_range(range, if wake { 0 } else { UFFDIO_CONTINUE_MODE_DONTWAKE }),
+    })
+}
+
 /// A userfaultfd and a region registered with it, nothing of it mapped yet.
 ///
 /// In a MINOR mode the page cache behind the region holds [`Scene::cached`] in every page.
@@ -140,6 +190,10 @@ pub struct Scene {
     pub region: Region,
     /// A shared mapping of what lies behind the region, for modes with MINOR and where asked.
     pub alias: Option<Region>,
+    /// The modes of its registration.
+    pub mode: Mode,
+    /// The features of its handshake.
+    pub features: u64,
 }
 
 impl Scene {
@@ -152,16 +206,33 @@ impl Scene {
     /// The same at a userfaultfd with these features.
     #[track_caller]
     pub fn with_features(memory: Memory, mode: Mode, pages: usize, features: u64) -> Result<Self, Stop> {
+        Self::set(memory, mode, pages, features, mode.has(Mode::MINOR))
+    }
+
+    /// The same as [`Self::new`], with [`Self::alias`] wherever the memory type has one.
+    #[track_caller]
+    pub fn with_alias(memory: Memory, mode: Mode, pages: usize) -> Result<Self, Stop> {
+        Self::set(memory, mode, pages, 0, memory.has_alias())
+    }
+
+    #[track_caller]
+    fn set(memory: Memory, mode: Mode, pages: usize, features: u64, alias: bool) -> Result<Self, Stop> {
         let uffd = uffd(features)?;
         let region = memory.map(pages)?;
-        let alias = if mode.has(Mode::MINOR) { Some(region.alias()?) } else { None };
-        if let Some(alias) = &alias {
+        let alias = if alias { Some(region.alias()?) } else { None };
+        if let Some(alias) = alias.as_ref().filter(|_| mode.has(Mode::MINOR)) {
             for index in 0..pages {
                 alias.page(index).fill(Self::cached(index));
             }
         }
         register(&uffd, region.range(), mode)?;
-        Ok(Self { uffd, region, alias })
+        Ok(Self { uffd, region, alias, mode, features })
+    }
+
+    /// [`Self::alias`] of a scene that must have one.
+    #[track_caller]
+    pub fn shared(&self) -> Result<&Region, Stop> {
+        self.alias.as_ref().ok_or_else(|| broken("the scene has no second mapping"))
     }
 
     /// What the page cache holds in page `index` of a MINOR scene.
@@ -185,19 +256,21 @@ impl Scene {
 
     /// Fills `count` pages from page `first` by `resolver`, waking waiters or not.
     pub fn resolve(&self, resolver: Resolver, first: usize, count: usize, wake: bool) -> Result<Reply, Stop> {
-        let range = self.region.pages(first, count);
-        Ok(match resolver {
-            Resolver::Copy => {
-                let size = self.region.page_size();
-                let source = Memory::Anon.map((size * count).div_ceil(Memory::Anon.page_size()))?;
-                for index in 0..count {
-                    Self::filled(resolver, first + index).fill(source.start() + index * size, size);
-                }
-                self.uffd.copy(range, source.start() as u64, if wake { 0 } else { UFFDIO_COPY_MODE_DONTWAKE })
-            }
-            Resolver::Zeropage => self.uffd.zeropage(range, if wake { 0 } else { UFFDIO_ZEROPAGE_MODE_DONTWAKE }),
-            Resolver::Continue => self.uffd.continue_range(range, if wake { 0 } else { UFFDIO_CONTINUE_MODE_DONTWAKE }),
-        })
+        resolve(&self.uffd, resolver, self.page(first), count, first, wake)
+    }
+
+    /// A process that sets up such a scene in its own memory and then does `work`; the userfaultfd is ours.
+    pub fn in_target(
+        set_up: impl FnOnce() -> Result<Self, Stop>,
+        work: impl FnOnce(&Region, &mut Cue) -> i32,
+    ) -> Result<Target, Stop> {
+        let set_up = || match set_up() {
+            Ok(Self { uffd, region, .. }) => Ok((uffd, region)),
+            Err(Stop::Skip(lack)) => Err(Error::Machine(lack.reason)),
+            Err(Stop::Fail(why) | Stop::Error(why)) => Err(Error::Other(why)),
+            Err(_) => Err(Error::Other("the case only declared itself".to_owned())),
+        };
+        Ok(Target::start(set_up, work)?)
     }
 }
 

@@ -33,6 +33,16 @@ pub fn droppable(range: Range) -> Outcome {
         .map_err(|_| given::kernel_lacks("the kernel has no MAP_DROPPABLE"))
 }
 
+/// A shadow stack of one page, where processor and kernel have such (x86, since 6.6).
+pub fn shadow_stack() -> Result<Range, Stop> {
+    let size = sys::page_size();
+    match sys::map_shadow_stack(size) {
+        Ok(start) => Ok(Range::new(start as u64, size as u64)),
+        Err(Errno::ENOSYS) => Err(given::kernel_lacks("the kernel has no map_shadow_stack")),
+        Err(errno) => Err(Error::Machine(format!("this processor or kernel has no shadow stacks: {errno}")).into()),
+    }
+}
+
 /// Lays memory that grows downwards over the range.
 pub fn growing_down(range: Range) -> Outcome {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_GROWSDOWN;
@@ -55,12 +65,6 @@ pub fn aligned(content: BorrowedFd<'_>, size: usize) -> Result<[usize; 2], Stop>
         file(range, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE, content)?;
     }
     Ok([first, first + size])
-}
-
-/// Whether the page holds just these bytes.
-pub fn holds(page: Page, bytes: &[u8]) -> bool {
-    let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
-    bytes.len() == page.size && sys::differing_word(page.start, page.size / 8, |index| word(index * 8)).is_none()
 }
 
 /// Leaves nothing where the page was.

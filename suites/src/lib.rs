@@ -11,14 +11,17 @@ pub mod calls;
 pub mod command;
 pub mod expect;
 pub mod family;
+pub mod filled;
 pub mod given;
 pub mod gone;
 pub mod init;
 pub mod known;
 pub mod lay;
+pub mod look;
 mod prelude;
 pub mod statements;
 pub mod tracking;
+pub mod waiters;
 
 pub mod api;
 pub mod r#continue;

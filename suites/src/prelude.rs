@@ -15,9 +15,11 @@ pub(crate) use uffd_harness::uffd::{Field, Range, Reply, Uffd};
 pub(crate) use uffd_harness::{Errno, begin, conformance};
 
 pub(crate) use crate::axes::{
-    At, Resolver, every_memory, filled_by_each, one_of_each_class, one_of_each_class_but_hugetlb,
+    At, Resolver, every_memory, every_small_memory, filled_by_each, one_of_each_class, shared_files,
+    small_of_each_class,
 };
 pub(crate) use crate::expect::broken;
 pub(crate) use crate::expect::{Expect as _, Handshake as _, Messages as _, Watch as _};
 pub(crate) use crate::given::{self, Scene};
+pub(crate) use crate::look::{Behind as _, Look as _};
 pub(crate) use crate::{ensure, ensure_eq, lay, tracking};

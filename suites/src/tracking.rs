@@ -66,7 +66,12 @@ pub fn nothing(region: &Region) -> Outcome {
 /// A userfaultfd that may register ranges for `mode`; only RWP has to be asked for.
 #[track_caller]
 pub fn uffd(mode: Mode) -> Result<Uffd, Stop> {
-    given::uffd(if mode.has(Mode::RWP) { UFFD_FEATURE_RWP } else { 0 })
+    given::uffd(features(mode))
+}
+
+/// The features that have to be asked for before a range can be registered for `mode`.
+pub const fn features(mode: Mode) -> u64 {
+    if mode.has(Mode::RWP) { UFFD_FEATURE_RWP } else { 0 }
 }
 
 /// A scene before its registration, in every page of which a fault of this single mode can be made.
@@ -74,7 +79,7 @@ pub fn uffd(mode: Mode) -> Result<Uffd, Stop> {
 pub fn before(memory: Memory, mode: Mode, pages: usize) -> Result<Scene, Stop> {
     let region = memory.map(pages)?;
     let alias = if mode.has(Mode::MINOR) { Some(region.alias()?) } else { None };
-    let scene = Scene { uffd: uffd(mode)?, region, alias };
+    let scene = Scene { uffd: uffd(mode)?, region, alias, mode, features: features(mode) };
     for index in 0..pages {
         prepare(&scene, index, mode);
     }

@@ -1,5 +1,5 @@
 //! `UFFDIO_WAKE`: UFFDIO_WAKE(2const).
 
-mod content;
 mod errors;
+mod others;
 mod waiters;

@@ -2,4 +2,5 @@
 
 mod content;
 mod errors;
+mod markers;
 mod waiters;

@@ -92,6 +92,36 @@ pub const BEFORE: usize = 64;
 const WORD: usize = 8;
 
 impl KernelAccess {
+    /// Every call.
+    pub const ALL: [Self; 26] = [
+        Self::Read,
+        Self::Readv,
+        Self::Preadv,
+        Self::PipeRead,
+        Self::VmspliceTo,
+        Self::DirectRead,
+        Self::UringRecv,
+        Self::FutexWaitShared,
+        Self::FutexWakeOp,
+        Self::ProcessVmWritev,
+        Self::ProcMemWrite,
+        Self::PtracePoke,
+        Self::PopulateWrite,
+        Self::Mlock,
+        Self::Write,
+        Self::Writev,
+        Self::Pwritev,
+        Self::PipeWrite,
+        Self::VmspliceFrom,
+        Self::DirectWrite,
+        Self::UringSend,
+        Self::FutexWait,
+        Self::ProcessVmReadv,
+        Self::ProcMemRead,
+        Self::PtracePeek,
+        Self::PopulateRead,
+    ];
+
     /// The name in case names.
     pub const fn name(self) -> &'static str {
         match self {
@@ -187,7 +217,7 @@ impl KernelAccess {
         }
     }
 
-    /// Makes the call on `len` bytes at `at` in this process: at most one base page, and all of it for an `O_DIRECT` file.
+    /// Makes the call on `len` bytes at `at` in this process: at most a base page, and all of it for `O_DIRECT`.
     pub fn make(self, at: Address, len: usize) -> Result<Made> {
         self.make_in(std::process::id() as i32, at, len)
     }
@@ -228,7 +258,7 @@ impl KernelAccess {
             Self::ProcMemWrite => {
                 let file = std::fs::OpenOptions::new().write(true).open(format!("/proc/{process}/mem"));
                 let written = file.named("open(/proc/PID/mem)")?.write_at(&DELIVERED.bytes(len), at as u64);
-                given(written.map_err(errno))
+                given(written.map_err(|error| errno(&error)))
             }
             Self::PtracePeek | Self::PtracePoke => self.trace(process, at),
             Self::PopulateWrite => given(sys::advise(at, len, libc::MADV_POPULATE_WRITE).map(|()| 0)),
@@ -253,7 +283,7 @@ impl KernelAccess {
             Self::ProcMemRead => {
                 let file = std::fs::File::open(format!("/proc/{process}/mem")).named("open(/proc/PID/mem)")?;
                 let mut taken = vec![0; len];
-                let result = file.read_at(&mut taken, at as u64).map_err(errno);
+                let result = file.read_at(&mut taken, at as u64).map_err(|error| errno(&error));
                 taken.truncate(result.unwrap_or(0));
                 Ok(Made { result, taken: Some(taken) })
             }
@@ -320,7 +350,7 @@ impl KernelAccess {
     }
 }
 
-fn errno(error: std::io::Error) -> Errno {
+fn errno(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 

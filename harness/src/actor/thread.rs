@@ -159,7 +159,9 @@ impl<T: Send + 'static> Actor<T> {
             }
             let thread = self.thread();
             if task::waits_for_userfault(process, thread) {
-                return Ok(Sight::Asleep(Sleep { count: task::sleeps(process, thread)? }));
+                // Woken and gone between the two looks: the next round sees its ending.
+                let Ok(count) = task::sleeps(process, thread) else { continue };
+                return Ok(Sight::Asleep(Sleep { count }));
             }
             // Ends early when the actor does; the length bounds only how often the state is looked at.
             sys::futex_wait(&self.shared.state, RUNNING, 50_000);

@@ -2,7 +2,6 @@
 
 pub mod cgroup;
 pub mod device;
-pub mod fdinfo;
 pub mod feature;
 pub mod machine;
 pub mod pool;

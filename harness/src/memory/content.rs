@@ -25,6 +25,11 @@ impl Pattern {
         if self.0 == 0 { 0 } else { self.0.wrapping_add((index as u64).wrapping_mul(STEP)) }
     }
 
+    /// The byte `offset` bytes from the start.
+    pub const fn byte(self, offset: usize) -> u8 {
+        self.word(offset / 8).to_ne_bytes()[offset % 8]
+    }
+
     /// Writes the pattern to `len` bytes from `at`.
     pub fn fill(self, at: Address, len: usize) {
         sys::fill_words(at, len / 8, |index| self.word(index));

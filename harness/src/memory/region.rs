@@ -154,7 +154,9 @@ impl Region {
     /// To be made before the region is registered.
     pub fn alias(&self) -> Result<Self> {
         let page_size = self.page_size();
-        let place = Place { start: reserve(self.len, page_size)?, len: self.len, page_size };
+        // A file that is large enough for a huge page may be collapsed into one, but only where it is mapped aligned.
+        let align = if self.len >= kernel::thp_size() { kernel::thp_size().max(page_size) } else { page_size };
+        let place = Place { start: reserve(self.len, align)?, len: self.len, page_size };
         let backing = match &self.backing {
             Backing::None => return Err(Error::Other(format!("{} memory has no second mapping", self.memory))),
             Backing::SharedAnon => {
@@ -168,7 +170,7 @@ impl Region {
                 let file = std::fs::OpenOptions::new().read(true).write(true).open(&name).map_err(|error| {
                     Error::Machine(format!("a second mapping of MAP_HUGETLB memory needs {name}: {error}"))
                 })?;
-                place.map_fixed(libc::MAP_SHARED, Some(file.as_fd()))?;
+                place.map_fixed(libc::MAP_SHARED, Some(file.as_fd())).map_err(hugetlb::pool)?;
                 Backing::File(file.into())
             }
             Backing::File(file) => {

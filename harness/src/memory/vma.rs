@@ -12,6 +12,8 @@ pub struct Vma {
     pub end: u64,
     /// The two-letter `VmFlags`, such as `um` (MISSING), `uw` (WP), `ui` (MINOR), `ur` (RWP).
     pub flags: Vec<String>,
+    /// The bytes of its pages that are dirty, `Shared_Dirty` and `Private_Dirty` together; hugetlb pages are not counted.
+    pub dirty: u64,
 }
 
 impl Vma {
@@ -55,8 +57,12 @@ fn parse(smaps: &str) -> Vec<Vma> {
             if let Some(vma) = vmas.last_mut() {
                 vma.flags = flags.split_whitespace().map(str::to_owned).collect();
             }
+        } else if let Some(size) = line.strip_prefix("Shared_Dirty:").or_else(|| line.strip_prefix("Private_Dirty:")) {
+            if let Some(vma) = vmas.last_mut() {
+                vma.dirty += size.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024;
+            }
         } else if let Some((start, end)) = bounds(line) {
-            vmas.push(Vma { start, end, flags: Vec::new() });
+            vmas.push(Vma { start, end, flags: Vec::new(), dirty: 0 });
         }
     }
     vmas
@@ -68,12 +74,13 @@ mod tests {
 
     #[test]
     fn smaps_is_read_with_its_flags() {
-        let text =
-            "7f00-7f10 rw-p 0 00:00 0 \nSize: 4 kB\nVmFlags: rd wr um uw \n7f10-7f20 r--p 0 00:00 0\nVmFlags: rd \n";
+        let text = "7f00-7f10 rw-p 0 00:00 0 \nSize: 4 kB\nShared_Dirty:  4 kB\nPrivate_Dirty:   8 kB\nVmFlags: rd wr um uw \n\
+                    7f10-7f20 r--p 0 00:00 0\nVmFlags: rd \n";
         let vmas = parse(text);
         assert_eq!(vmas.len(), 2);
         assert_eq!((vmas[0].start, vmas[0].end), (0x7f00, 0x7f10));
         assert_eq!(vmas[0].uffd_flags(), ["um", "uw"]);
         assert!(vmas[1].uffd_flags().is_empty());
+        assert_eq!((vmas[0].dirty, vmas[1].dirty), (12 << 10, 0));
     }
 }

@@ -6,6 +6,9 @@ use uffd_harness::sys;
 use super::INITIALIZED;
 use crate::prelude::*;
 
+/// What each of them asks for.
+const WISHES: [u64; 3] = [0, UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_MISSING_SHMEM];
+
 /// Of handshakes that all have passed their checks, one succeeds; its features are enabled, and the others are refused.
 ///
 /// Their arguments lie in pages that can be read but not yet written, so that all stand still in the middle of the ioctl.
@@ -16,7 +19,6 @@ fn of_handshakes_at_the_same_time_one_succeeds() -> Outcome {
         statements: ["API-011"],
         needs: [Need::KernelFaults, Need::Feature(UFFD_FEATURE_PAGEFAULT_FLAG_WP)]
     )?;
-    const WISHES: [u64; 3] = [0, UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_MISSING_SHMEM];
     let (stop, arguments) = (given::uffd(0)?, Memory::Anon.map(WISHES.len())?);
     for (index, features) in WISHES.into_iter().enumerate() {
         for (offset, word) in [UFFD_API, features, 0].into_iter().enumerate() {

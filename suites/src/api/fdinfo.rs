@@ -16,7 +16,8 @@ fn range_ioctls() -> u64 {
         | if_offered(UFFD_FEATURE_MINOR_HUGETLBFS | UFFD_FEATURE_MINOR_SHMEM, _UFFDIO_CONTINUE)
         | if_offered(UFFD_FEATURE_POISON, _UFFDIO_POISON)
         | if_offered(UFFD_FEATURE_MOVE, _UFFDIO_MOVE)
-        | if_offered(UFFD_FEATURE_RWP, _UFFDIO_RWPROTECT)
+        // It came with UFFDIO_SET_MODE, and like that one it is told of where RWP was left out.
+        | (kernel::current().ioctls >> _UFFDIO_SET_MODE & 1) << _UFFDIO_RWPROTECT
 }
 
 /// It tells of waiters, version, enabled features (with the kernel's own mark after the handshake), and every ioctl.

@@ -70,7 +70,7 @@ pub fn unknown_requests() -> impl Iterator<Item = u64> {
     // Numbers near the known ones are left to later kernels.
     let numbers = [0x3e, 0x40, 0x80, 0xff];
     let foreign = numbers.into_iter().flat_map(|number| [0, 1, 2, 3].map(|way| request(way, 24, UFFDIO, number)));
-    let mistyped = [0, 0xab, 0x54 ^ 0xff].into_iter().flat_map(|kind| [0, 3, 0x3f].map(|n| request(3, 32, kind, n)));
+    let mistyped = [0, 0xa9, 0xab].into_iter().flat_map(|kind| [0, 3, 0x3f].map(|n| request(3, 32, kind, n)));
     let misshaped = [
         UFFDIO_API,
         UFFDIO_REGISTER,

@@ -22,8 +22,10 @@ fn flags_0_give_a_plain_userfaultfd(#[values(Way::Syscall, Way::Device)] way: Wa
     }
     // Each is a userfaultfd of its own: the handshake of one is not that of the other.
     first.api(UFFD_API, 0).is_granted()?;
-    second.wake(Range::new(0, 0x1000)).is_refused(Errno::EINVAL)?;
-    second.api(UFFD_API, 0).is_granted()
+    let region = Memory::Anon.map(1)?;
+    second.wake(region.range()).is_refused(Errno::EINVAL)?;
+    second.api(UFFD_API, 0).is_granted()?;
+    second.wake(region.range()).succeeds()
 }
 
 /// Of every combination of the known flags, each sets what it is for and nothing else.

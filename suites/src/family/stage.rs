@@ -68,7 +68,8 @@ impl Stage {
             protect.succeeds()?;
         }
         let request = call.on(page.range(), src, if call == Call::Register { mode.bits() } else { 0 });
-        let mut stage = Self { scene: Scene { uffd, region, alias }, request, waiter: None };
+        let scene = Scene { uffd, region, alias, mode, features: call.features() };
+        let mut stage = Self { scene, request, waiter: None };
         if call != Call::Register {
             stage.waiter = Some(stage.wait_on(1)?);
         }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use rstest_reuse::template;
 use uffd_harness::actor::Target;
 use uffd_harness::actor::target::Cue;
-use uffd_harness::{Error, sys};
+use uffd_harness::sys;
 
 use crate::expect::{Fault, broken};
 use crate::prelude::*;
@@ -100,7 +100,7 @@ impl Faulting {
             }
         }
         given::register(&uffd, region.range(), mode)?;
-        let faulting = Self { scene: Scene { uffd, region, alias }, mode };
+        let faulting = Self { scene: Scene { uffd, region, alias, mode, features: needed }, mode };
         faulting.protect(faulting.region.range())?;
         Ok(faulting)
     }
@@ -113,13 +113,7 @@ impl Faulting {
         features: u64,
         work: impl FnOnce(&Region, &mut Cue) -> i32,
     ) -> Result<Target, Stop> {
-        let set_up = || match Self::with_features(memory, mode, pages, features) {
-            Ok(Self { scene: Scene { uffd, region, .. }, .. }) => Ok((uffd, region)),
-            Err(Stop::Skip(lack)) => Err(Error::Machine(lack.reason)),
-            Err(Stop::Fail(why) | Stop::Error(why)) => Err(Error::Other(why)),
-            Err(_) => Err(Error::Other("the case only declared itself".to_owned())),
-        };
-        Ok(Target::start(set_up, work)?)
+        Scene::in_target(|| Ok(Self::with_features(memory, mode, pages, features)?.scene), work)
     }
 
     /// What page `index` of a protected region holds.

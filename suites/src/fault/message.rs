@@ -71,12 +71,13 @@ fn exact_address_is_woken_by_its_page_alone(memory: Memory, mode: Mode) -> Outco
 }
 
 /// With THREAD_ID the message names the thread that faulted.
-#[apply(some_faults)]
-fn thread_id_is_the_faulting_thread(memory: Memory, mode: Mode) -> Outcome {
-    begin!(statements: ["FAULT-007"], axes: [memory, mode], needs: [Need::Feature(UFFD_FEATURE_THREAD_ID)])?;
-    let scene = Faulting::with_features(memory, mode, 2, UFFD_FEATURE_THREAD_ID)?;
+#[apply(one_of_each_class)]
+fn thread_id_is_the_faulting_thread(memory: Memory) -> Outcome {
+    begin!(statements: ["FAULT-007"], axes: [memory, Mode::MISSING], needs: [Need::Feature(UFFD_FEATURE_THREAD_ID)])?;
+    let scene = Faulting::with_features(memory, Mode::MISSING, 2, UFFD_FEATURE_THREAD_ID)?;
     for index in [1, 0] {
         let (waiter, _) = scene.waiter(index, 0)?;
+        ensure!(waiter.thread() != std::process::id() as i32, "the waiter is the process's first thread");
         told(&scene.uffd, scene.flags(), scene.page(index).start, waiter.thread() as u32)?;
         scene.uffd.has_nothing_to_read()?;
         scene.end_fault(index)?;

@@ -1,6 +1,7 @@
 //! Minor faults: the page cache has the page, this mapping does not.
 
 use super::faulting::{Faulting, access_did, flags, holds, is_unmapped, told};
+use super::missing::allocate;
 use crate::prelude::*;
 
 const OFFSET: usize = 0x123;
@@ -31,7 +32,7 @@ fn cached_and_hole(memory: Memory, mode: Mode) -> Result<Scene, Stop> {
     let alias = region.alias()?;
     alias.page(0).fill(Scene::cached(0));
     given::register(&uffd, region.range(), mode)?;
-    Ok(Scene { uffd, region, alias: Some(alias) })
+    Ok(Scene { uffd, region, alias: Some(alias), mode, features: 0 })
 }
 
 /// With MINOR alone a hole is no fault: the kernel gives a page of zeros and says nothing; a cached page still faults.
@@ -70,6 +71,27 @@ fn missing_and_minor_are_told_apart(memory: Memory, #[values(Access::Read, Acces
     scene.resolve(Resolver::Copy, 1, 1, true)?.does(hole.size as u64)?;
     access_did(hole, Scene::filled(Resolver::Copy, 1), access, OFFSET, for_hole.is_woken()?)?;
     scene.uffd.has_nothing_to_read()
+}
+
+/// A page that was only allocated to the file is a minor fault, not a missing one, and holds zeros.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn allocated_pages_are_minor(
+    #[values(Memory::ShmemMemfd, Memory::ShmemPrivate, Memory::HugetlbMemfd, Memory::HugetlbMemfdPrivate)]
+    memory: Memory,
+) -> Outcome {
+    begin!(statements: ["FAULT-014", "FAULT-015", "FAULT-017"], axes: [memory, Mode::MISSING_MINOR])?;
+    let uffd = given::uffd(0)?;
+    let region = memory.map(1)?;
+    let page = region.page(0);
+    allocate(&region, page)?;
+    given::register(&uffd, region.range(), Mode::MISSING_MINOR)?;
+    let waiter = Actor::access(Access::Read, page.at(OFFSET))?;
+    waiter.falls_asleep()?;
+    told(&uffd, flags(Mode::MINOR, Access::Read), page.start, 0)?;
+    uffd.has_nothing_to_read()?;
+    uffd.continue_range(page.range(), 0).does(page.size as u64)?;
+    access_did(page, Pattern::ZERO, Access::Read, OFFSET, waiter.is_woken()?)
 }
 
 /// A page that CONTINUE mapped, and one that was mapped before, do not fault any more.

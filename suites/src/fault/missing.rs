@@ -29,6 +29,46 @@ fn first_access_blocks_and_is_told(memory: Memory, #[values(Access::Read, Access
     scene.uffd.has_nothing_to_read()
 }
 
+/// Only pages of the registered range fault: their neighbours in the same mapping are populated without a message.
+#[apply(one_of_each_class)]
+fn neighbours_of_the_range_do_not_fault(memory: Memory) -> Outcome {
+    begin!(statements: ["FAULT-001"], axes: [memory, Mode::MISSING])?;
+    let uffd = given::uffd(0)?;
+    let region = memory.map(3)?;
+    let page = region.page(1);
+    given::register(&uffd, page.range(), Mode::MISSING)?;
+    for neighbour in [region.page(0), region.page(2)] {
+        let value = Actor::access(Access::Write, neighbour.at(OFFSET))?.does_not_wait()?;
+        access_did(neighbour, Pattern::ZERO, Access::Write, OFFSET, value)?;
+    }
+    uffd.has_nothing_to_read()?;
+    is_unmapped(page)?;
+    for offset in [0, page.size - 1] {
+        Actor::access(Access::Read, page.at(offset))?.falls_asleep()?;
+        told(&uffd, 0, page.start, 0)?;
+    }
+    uffd.has_nothing_to_read()
+}
+
+/// The message goes to the userfaultfd with which the page is registered, and to no other.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn each_range_is_told_to_its_own_userfaultfd(#[values(Memory::Anon, Memory::ShmemMemfd)] memory: Memory) -> Outcome {
+    begin!(statements: ["FAULT-001"], axes: [memory, Mode::MISSING])?;
+    let region = memory.map(2)?;
+    let uffds = [given::uffd(0)?, given::uffd(0)?];
+    for (index, uffd) in uffds.iter().enumerate() {
+        given::register(uffd, region.page(index).range(), Mode::MISSING)?;
+    }
+    for (index, uffd) in uffds.iter().enumerate().rev() {
+        Actor::access(Access::Read, region.page(index).at(OFFSET))?.falls_asleep()?;
+        uffds[1 - index].has_nothing_to_read()?;
+        told(uffd, 0, region.page(index).start, 0)?;
+        uffd.has_nothing_to_read()?;
+    }
+    Ok(())
+}
+
 /// Pages that were read or written before they were registered never fault; one that was not still does.
 #[apply(every_memory)]
 fn populated_pages_do_not_fault(memory: Memory) -> Outcome {
@@ -98,6 +138,33 @@ fn cached_pages_are_not_missing(
     Actor::access(access, hole.at(OFFSET))?.falls_asleep()?;
     told(&uffd, flags(Mode::MISSING, access), hole.start, 0)?;
     uffd.has_nothing_to_read()
+}
+
+/// A page that was only allocated to the file is no hole of it: it is mapped, all zeros, without a message.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn allocated_pages_are_not_missing(
+    #[values(Memory::ShmemMemfd, Memory::ShmemPrivate, Memory::HugetlbMemfd, Memory::HugetlbMemfdPrivate)]
+    memory: Memory,
+) -> Outcome {
+    begin!(statements: ["FAULT-012", "FAULT-013"], axes: [memory, Mode::MISSING])?;
+    let scene = Faulting::new(memory, Mode::MISSING, 2)?;
+    let (allocated, hole) = (scene.page(0), scene.page(1));
+    allocate(&scene.region, allocated)?;
+    let value = Actor::access(Access::Read, allocated.at(OFFSET))?.does_not_wait()?;
+    access_did(allocated, Pattern::ZERO, Access::Read, OFFSET, value)?;
+    scene.uffd.has_nothing_to_read()?;
+    Actor::access(Access::Read, hole.at(OFFSET))?.falls_asleep()?;
+    scene.is_told_of(1)?;
+    scene.uffd.has_nothing_to_read()
+}
+
+/// `fallocate` of the file behind a page of a region.
+pub fn allocate(region: &Region, page: Page) -> Outcome {
+    let Some(file) = region.file() else { return Err(Stop::Error("the region has no file".to_owned())) };
+    let offset = (page.start - region.start()) as u64;
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), offset, page.size as u64)
+        .map_err(|errno| Stop::Error(format!("fallocate: {errno}")))
 }
 
 /// In a range that could hold a transparent huge page each base page faults, and is resolved, alone.

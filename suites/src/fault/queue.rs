@@ -1,6 +1,6 @@
 //! The queue of page-fault messages: one a waiter, in order, gone when resolved, never twice.
 
-use uffd_harness::kernel::fdinfo::FdInfo;
+use uffd_harness::fdinfo::FdInfo;
 use uffd_harness::message::SIZE;
 
 use super::faulting::{Faulting, some_faults, told};
@@ -33,31 +33,34 @@ fn each_waiter_has_its_message_and_one_resolution_wakes_all(memory: Memory, mode
     scene.uffd.has_nothing_to_read()
 }
 
-/// The resolution of one page wakes all that wait for it and none that waits for its neighbours.
+/// The resolution of one page wakes all that wait for it, told or not, and none that waits for its neighbours.
 #[apply(some_faults)]
 fn resolution_wakes_only_the_waiters_of_its_page(memory: Memory, mode: Mode) -> Outcome {
-    begin!(statements: ["FAULT-026"], axes: [memory, mode])?;
+    begin!(statements: ["FAULT-026", "FAULT-027"], axes: [memory, mode])?;
     let scene = Faulting::new(memory, mode, 3)?;
     let mut waiters = Vec::new();
     for (index, offset) in [(0, 0), (1, 0), (2, 0), (1, 8)] {
         waiters.push((scene.waiter(index, offset)?, index, offset));
-        scene.is_told_of(index)?;
     }
+    scene.is_told_of(0)?;
+    scene.is_told_of(1)?;
     for resolved in [1, 2, 0] {
         scene.end_fault(resolved)?;
-        let woken: Vec<_> = waiters
-            .iter()
-            .filter(|(_, index, _)| *index == resolved)
-            .map(|((waiter, _), index, offset)| (waiter, *index, *offset))
-            .collect();
+        let (awake, asleep): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|(_, index, _)| *index == resolved);
+        let woken: Vec<_> = awake.iter().map(|((waiter, _), index, offset)| (waiter, *index, *offset)).collect();
         scene.went_through(&woken)?;
-        waiters.retain(|(_, index, _)| *index != resolved);
-        for ((waiter, sleep), index, _) in &waiters {
+        for ((waiter, sleep), index, _) in &asleep {
             waiter.is_still_in(*sleep)?;
             scene.is_untouched(*index)?;
         }
+        waiters = asleep;
+        if resolved == 1 {
+            // The other waiter of this page had an unread message, too.
+            scene.is_told_of(2)?;
+        }
+        scene.uffd.has_nothing_to_read()?;
     }
-    scene.uffd.has_nothing_to_read()
+    Ok(())
 }
 
 /// A fault that is resolved before its message was read has none any more; the fault of another page keeps its own.
@@ -107,6 +110,23 @@ fn messages_come_in_the_order_of_the_faults(memory: Memory, mode: Mode) -> Outco
         waiter.is_still_in(*sleep)?;
     }
     Ok(())
+}
+
+/// A fault that is repeated is the last to be told, behind those that came before.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn a_repeated_fault_is_told_last() -> Outcome {
+    begin!(statements: ["FAULT-028", "FAULT-030"], axes: [Memory::Anon, Mode::MISSING])?;
+    let scene = Faulting::new(Memory::Anon, Mode::MISSING, 3)?;
+    let (first, sleep) = scene.waiter(0, 0)?;
+    let (_second, _) = scene.waiter(1, 0)?;
+    let (_third, _) = scene.waiter(2, 0)?;
+    scene.uffd.wake(scene.page(0).range()).succeeds()?;
+    first.faults_again(sleep)?;
+    for index in [1, 2, 0] {
+        scene.is_told_of(index)?;
+    }
+    scene.uffd.has_nothing_to_read()
 }
 
 /// A message that has been read does not come again: not while its thread sleeps, not with a later fault.

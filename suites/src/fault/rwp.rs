@@ -48,7 +48,7 @@ fn unprotected_pages_are_no_rwp_fault(memory: Memory) -> Outcome {
     uffd.has_nothing_to_read()
 }
 
-/// Without MISSING the protection of an unpopulated page has no effect: its accesses are silent and leave it unprotected.
+/// Without MISSING unpopulated pages cannot be protected: accesses are silent and leave the page unprotected.
 #[apply(one_of_each_class)]
 fn unpopulated_pages_are_not_protected(
     memory: Memory,

@@ -28,7 +28,7 @@ fn a_page_in_swap_is_not_missing(
     Ok(())
 }
 
-/// A page of the file that is in swap is no hole: with MISSING and MINOR it is a minor fault, and CONTINUE brings it back.
+/// A page of the file that is in swap is no hole: with MINOR it is a minor fault, and CONTINUE brings it back.
 #[rstest]
 #[test_attr(registered(conformance))]
 fn a_file_page_in_swap_is_minor(

@@ -96,6 +96,31 @@ fn write_to_a_protected_zero_page_is_told(#[values(Memory::Anon, Memory::AnonThp
     uffd.has_nothing_to_read()
 }
 
+/// In a private mapping a page of the file is protected like a page of its own, and the file stays as it is.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn write_to_a_protected_page_of_the_file_is_told(
+    #[values(Memory::ShmemPrivate, Memory::HugetlbMemfdPrivate)] memory: Memory,
+) -> Outcome {
+    begin!(statements: ["FAULT-019"], axes: [memory, Mode::WP])?;
+    let uffd = given::uffd(0)?;
+    let region = memory.map(1)?;
+    let file = region.alias()?;
+    let page = region.page(0);
+    file.page(0).fill(Pattern::new(1));
+    holds(page, Pattern::new(1))?;
+    given::register(&uffd, region.range(), Mode::WP)?;
+    uffd.writeprotect(page.range(), UFFDIO_WRITEPROTECT_MODE_WP).succeeds()?;
+    let waiter = Actor::access(Access::Write, page.at(OFFSET))?;
+    waiter.falls_asleep()?;
+    told(&uffd, WP_WRITE, page.start, 0)?;
+    holds(page, Pattern::new(1))?;
+    uffd.writeprotect(page.range(), 0).succeeds()?;
+    access_did(page, Pattern::new(1), Access::Write, OFFSET, waiter.is_woken()?)?;
+    holds(file.page(0), Pattern::new(1))?;
+    uffd.has_nothing_to_read()
+}
+
 /// The features that make unpopulated pages of this memory protectable.
 fn unpopulated(memory: Memory) -> u64 {
     if memory.is_anon() { UFFD_FEATURE_WP_UNPOPULATED } else { UFFD_FEATURE_WP_HUGETLBFS_SHMEM }

@@ -51,7 +51,7 @@ fn faults_are_read_before_events(
         let sleepers = match early {
             Some(sleepers) => {
                 // The fault alone is POLLIN already, so the call itself must be seen to wait.
-                ensure!(caller.blocks()?, "the call did not wait for its event to be read");
+                caller.falls_asleep_in(call.number())?;
                 sleepers
             }
             None => faults()?,

@@ -127,9 +127,9 @@ fn a_fork_that_waits_for_its_event_waits_on() -> Outcome {
     let scene = Scene::with_features(Memory::Anon, Mode::MISSING, 2, UFFD_FEATURE_EVENT_FORK)?;
     let caller = Call::Fork.start(&scene.region)?;
     caller.causes_a_message(&scene.uffd)?;
-    let sleep = caller.falls_asleep_in(libc::SYS_clone)?;
+    let sleep = caller.falls_asleep_in(Call::Fork.number())?;
     scene.uffd.close().map_err(broken)?;
-    caller.is_still_asleep_in(libc::SYS_clone, sleep)?;
+    caller.is_still_asleep_in(Call::Fork.number(), sleep)?;
     ensure_eq!(vma::within(scene.region.range())?[0].uffd_flags(), ["um"], "the mapping's flags");
     Ok(())
 }

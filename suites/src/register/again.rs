@@ -15,6 +15,11 @@ impl Then {
         Self { first, second }
     }
 
+    /// What the second registration needs of the kernel.
+    fn need(self, memory: Memory) -> Need {
+        Need::of_mode(Some(memory), self.second).pop().unwrap_or(Need::Feature(0))
+    }
+
     /// The single mode that the second registration leaves out.
     fn dropped(self) -> Mode {
         let single = [Mode::MISSING, Mode::WP, Mode::MINOR, Mode::RWP];
@@ -33,9 +38,6 @@ impl Axis for Then {
     }
     fn value(&self) -> String {
         format!("then-{}", self.second)
-    }
-    fn needs(&self) -> Vec<Need> {
-        Need::of_mode(None, self.second)
     }
     fn possible(&self, memory: Option<Memory>, _mode: Option<Mode>) -> bool {
         memory.is_none_or(|memory| memory.can_fault(self.second))
@@ -73,6 +75,24 @@ fn the_same_mode_changes_nothing(
     Ok(())
 }
 
+/// A range of which a part is registered already is completed: who waits in that part sleeps on, and all of it is tracked.
+#[apply(one_of_each_class)]
+fn a_partly_registered_range_is_completed(memory: Memory) -> Outcome {
+    begin!(statements: ["REG-036"], axes: [memory, Mode::MISSING])?;
+    let (uffd, region) = (given::uffd(0)?, memory.map(3)?);
+    let [first, middle, last] = [0, 1, 2].map(|index| region.page(index));
+    given::register(&uffd, middle.range(), Mode::MISSING)?;
+    let (waiter, sleep) = tracking::delivered(&uffd, middle, Mode::MISSING)?;
+    let whole = region.pages(0, 3);
+    uffd.register(whole, UFFDIO_REGISTER_MODE_MISSING).does(ioctls::expected(memory.is_hugetlb(), Mode::MISSING))?;
+    tracking::just(&region, &[(whole, Mode::MISSING)])?;
+    waiter.is_still_in(sleep)?;
+    for page in [first, last] {
+        tracking::delivered(&uffd, page, Mode::MISSING)?;
+    }
+    waiter.is_still_in(sleep)
+}
+
 /// Fewer of the modes that a range has: the call succeeds, its mask is that of the request, and the range keeps them all.
 #[apply(one_of_each_class)]
 fn a_subset_keeps_the_larger_set(
@@ -85,7 +105,7 @@ fn a_subset_keeps_the_larger_set(
     )]
     then: Then,
 ) -> Outcome {
-    begin!(statements: ["REG-037"], axes: [memory, then.first, then])?;
+    begin!(statements: ["REG-037"], axes: [memory, then.first, then], needs: [then.need(memory)])?;
     let Scene { uffd, region, .. } = &once(memory, then, then.dropped())?;
     let page = region.page(0);
     uffd.register(page.range(), then.second.bits()).does(ioctls::expected(memory.is_hugetlb(), then.second))?;
@@ -106,10 +126,11 @@ fn other_modes_replace_the_old_ones(
     )]
     then: Then,
 ) -> Outcome {
-    begin!(statements: ["REG-038"], axes: [memory, then.first, then])?;
+    begin!(statements: ["REG-038"], axes: [memory, then.first, then], needs: [then.need(memory)])?;
     let region = memory.map(2)?;
     let alias = if memory.has_alias() { Some(region.alias()?) } else { None };
-    let scene = &Scene { uffd: tracking::uffd(then.first.and(then.second))?, region, alias };
+    let both = then.first.and(then.second);
+    let scene = &Scene { uffd: tracking::uffd(both)?, region, alias, mode: both, features: tracking::features(both) };
     tracking::prepare(scene, 0, then.first);
     tracking::prepare(scene, 1, then.second);
     let Scene { uffd, region, .. } = scene;
@@ -136,7 +157,7 @@ fn dropping_a_protection_is_refused(
     begin!(
         statements: ["REG-039", "REG-047"],
         axes: [memory, then.first, then],
-        needs: [Need::Feature(UFFD_FEATURE_RWP)]
+        needs: [then.need(memory), Need::Feature(UFFD_FEATURE_RWP)]
     )?;
     let Scene { uffd, region, .. } = &once(memory, then, then.protection())?;
     let page = region.page(0);
@@ -159,7 +180,7 @@ fn dropping_wp_is_refused_or_done(
     memory: Memory,
     #[values(Then::of(Mode::WP, Mode::MISSING), Then::of(Mode::MISSING_WP, Mode::MISSING))] then: Then,
 ) -> Outcome {
-    begin!(statements: ["REG-037", "REG-038"], axes: [memory, then.first, then])?;
+    begin!(statements: ["REG-037", "REG-038"], axes: [memory, then.first, then], needs: [then.need(memory)])?;
     let Scene { uffd, region, .. } = &once(memory, then, Mode::MISSING)?;
     let range = region.pages(0, 1);
     let reply = uffd.register(range, then.second.bits());
@@ -189,7 +210,7 @@ fn a_further_mode_keeps_the_protection(
     )]
     then: Then,
 ) -> Outcome {
-    begin!(statements: ["REG-040"], axes: [memory, then.first, then])?;
+    begin!(statements: ["REG-040"], axes: [memory, then.first, then], needs: [then.need(memory)])?;
     let Scene { uffd, region, .. } = &once(memory, then, then.first)?;
     let page = region.page(0);
     tracking::protect(uffd, page, then.first)?;

@@ -5,6 +5,9 @@ use uffd_harness::sys;
 
 use crate::prelude::*;
 
+/// What one page of page tables spans on x86-64, and so what two mappings may share.
+const GIB: usize = 1 << 30;
+
 /// A registration leaves the pages that are there in place, their contents too, and accesses to them go through.
 #[apply(one_of_each_class)]
 fn present_pages_stay_as_they_are(
@@ -73,7 +76,6 @@ fn shared_page_tables_are_unshared(
     #[values(Mode::WP, Mode::MINOR, Mode::RWP)] mode: Mode,
 ) -> Outcome {
     begin!(statements: ["REG-055"], axes: [memory, mode], needs: [Need::Hugepages(2)])?;
-    const GIB: usize = 1 << 30;
     let (uffd, region) = (tracking::uffd(mode)?, memory.map(1)?);
     let file = lay::file_of(&region)?;
     ftruncate(file, GIB as u64).map_err(|errno| Stop::Error(format!("ftruncate: {errno}")))?;

@@ -182,3 +182,24 @@ fn droppable_memory_is_refused(#[values(Mode::MISSING, Mode::WP, Mode::RWP)] mod
     tracking::served(&uffd, region.page(0), Access::Write)?;
     Ok(())
 }
+
+/// A shadow stack is refused, or it is registered like other private memory.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn shadow_stacks_are_refused_or_registered(#[values(Mode::MISSING, Mode::WP)] mode: Mode) -> Outcome {
+    begin!(statements: ["REG-025", "REG-047"], axes: [mode])?;
+    let uffd = given::uffd(0)?;
+    let range = lay::shadow_stack()?;
+    let reply = uffd.register(range, mode.bits());
+    let flags: Vec<_> = vma::within(range)?.iter().map(vma::Vma::uffd_flags).collect();
+    if reply.result.is_err() {
+        variant("refused");
+        reply.is_refused(Errno::EINVAL)?;
+        ensure_eq!(flags, [Vec::<&str>::new()], "VmFlags of the shadow stack");
+    } else {
+        variant("accepted");
+        reply.does(ioctls::expected(false, mode))?;
+        ensure_eq!(flags, [vec![if mode == Mode::WP { "uw" } else { "um" }]], "VmFlags of the shadow stack");
+    }
+    Ok(())
+}

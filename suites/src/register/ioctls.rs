@@ -57,6 +57,23 @@ fn each_mode_returns_its_ioctls(
     tracking::just(&region, &[(middle, mode)])
 }
 
+/// A private anonymous hugetlb mapping can be registered for MINOR as well, although no such fault can happen in it.
+#[rstest]
+#[test_attr(registered(conformance))]
+fn minor_is_accepted_where_no_minor_fault_happens(#[values(Memory::HugetlbPrivate)] memory: Memory) -> Outcome {
+    begin!(
+        statements: ["REG-006", "REG-043", "REG-045"],
+        axes: [memory],
+        needs: [Need::Feature(UFFD_FEATURE_MINOR_HUGETLBFS)]
+    )?;
+    let (uffd, region) = (given::uffd(0)?, memory.map(2)?);
+    for mode in [Mode::MINOR, Mode::MISSING_MINOR] {
+        uffd.register(region.pages(0, 1), mode.bits()).does(expected(true, mode))?;
+        tracking::just(&region, &[(region.pages(0, 1), mode)])?;
+    }
+    Ok(())
+}
+
 /// The order in which a hugetlb mapping and another lie in one range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
@@ -83,7 +100,7 @@ fn hugetlb_anywhere_gives_the_basic_ioctls(
     begin!(statements: ["REG-018", "REG-044"], axes: [memory, Mode::MISSING, order])?;
     let uffd = given::uffd(0)?;
     let region = memory.map(2)?;
-    let other = region.page(if order == Order::HugetlbFirst { 1 } else { 0 });
+    let other = region.page(usize::from(order == Order::HugetlbFirst));
     lay::anon(other, libc::PROT_READ | libc::PROT_WRITE)?;
     uffd.register(region.range(), UFFDIO_REGISTER_MODE_MISSING).does(expected(true, Mode::MISSING))?;
     tracking::just(&region, &[(region.range(), Mode::MISSING)])?;

@@ -23,5 +23,7 @@ pub(super) fn left_no_trace(uffd: &Uffd, region: &Region) -> Outcome {
         .does(super::ioctls::expected(region.memory().is_hugetlb(), Mode::MISSING))?;
     tracking::just(region, &[(region.range(), Mode::MISSING)])?;
     tracking::delivered(uffd, region.page(0), Mode::MISSING)?;
-    Ok(())
+    // A refusal takes nothing from what is registered already.
+    uffd.register(region.range(), 0).is_refused(Errno::EINVAL)?;
+    tracking::just(region, &[(region.range(), Mode::MISSING)])
 }

@@ -6,7 +6,7 @@ use crate::prelude::*;
 #[apply(every_memory)]
 fn later_faults_are_served_by_the_kernel(memory: Memory, #[values(Mode::MISSING, Mode::MINOR)] mode: Mode) -> Outcome {
     begin!(statements: ["UNREG-001"], axes: [memory, mode])?;
-    let Scene { uffd, region, alias } = &tracking::before(memory, mode, 2)?;
+    let Scene { uffd, region, alias, .. } = &tracking::before(memory, mode, 2)?;
     given::register(uffd, region.range(), mode)?;
     let (filled, empty) = (region.page(0), region.page(1));
     let content = Scene::cached(0);

@@ -20,7 +20,7 @@ fn reply_of(copier: &Actor<Reply>) -> Result<Reply, Stop> {
 
 /// Of two copies to one page that run at the same time exactly one succeeds; the other finds the page present.
 #[apply(one_of_each_class)]
-fn of_two_copies_to_one_page_one_succeeds(memory: Memory) -> Outcome {
+fn of_two_copies_half_way_into_one_page_one_succeeds(memory: Memory) -> Outcome {
     begin!(statements: ["COPY-046"], axes: [memory, Mode::MISSING], needs: [Need::KernelFaults])?;
     let scene = Scene::new(memory, Mode::MISSING, 2)?;
     let (page, size) = (scene.page(0), scene.region.page_size());

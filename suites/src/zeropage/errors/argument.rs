@@ -14,7 +14,7 @@ fn an_unreadable_argument_is_refused(#[values(Memory::Anon, Memory::ShmemMemfd)]
 }
 
 /// When `zeropage` cannot be written the page is there all the same, and nobody is woken.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn an_unwritable_result_field_fails_a_fill_that_is_done(memory: Memory) -> Outcome {
     begin!(
         statements: ["COPY-027"],

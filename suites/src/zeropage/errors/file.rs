@@ -22,7 +22,7 @@ fn nothing_is_filled_behind_the_end_of_a_private_file() -> Outcome {
 }
 
 /// A range that is registered for other faults than missing ones is filled all the same.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn any_register_mode_will_do(memory: Memory, #[values(Mode::WP, Mode::MINOR)] mode: Mode) -> Outcome {
     begin!(statements: ["ZERO-016"], axes: [memory, mode])?;
     let uffd = given::uffd(0)?;

@@ -6,7 +6,7 @@ use crate::family;
 use crate::prelude::*;
 
 /// A page that is there stays as it is, whether it was written to or only read.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn a_present_page_is_left_alone(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-006"], axes: [memory, Mode::MISSING])?;
     let region = memory.map(2)?;

@@ -13,7 +13,7 @@ fn nothing_is_filled_before_the_handshake() -> Outcome {
 }
 
 /// A range that is unaligned, empty, wraps around or lies beyond the address space is refused.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn a_flawed_range_is_refused(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-008"], axes: [memory, Mode::MISSING])?;
     range::flaws_are_refused(Call::Zeropage, memory)
@@ -28,7 +28,7 @@ fn the_last_page_of_the_address_space_is_no_flaw() -> Outcome {
 }
 
 /// Each mode bit that is not defined is refused.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn an_unknown_mode_bit_is_refused(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-009"], axes: [memory, Mode::MISSING])?;
     modes::unknown_bits_are_refused(Call::Zeropage, memory)
@@ -78,42 +78,42 @@ fn a_present_page_stops_it(
 }
 
 /// With DONTWAKE a call that stops half way wakes nobody.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn dontwake_holds_for_what_was_filled(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-007", "ZERO-010"], axes: [memory, Mode::MISSING])?;
     partial::stops_without_waking(Call::Zeropage, memory, Obstacle::Present)
 }
 
 /// A range that is not registered or not mapped is not found.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn an_unregistered_range_is_not_found(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-011"], axes: [memory, Mode::MISSING])?;
     layout::unregistered_is_not_found(Call::Zeropage, memory)
 }
 
 /// A range over two mappings is not found, though both are registered.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn a_range_over_two_mappings_is_not_found(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-011"], axes: [memory, Mode::MISSING])?;
     layout::two_mappings_are_not_one_range(Call::Zeropage, memory)
 }
 
 /// A range that begins before the registered pages or ends behind them is not found.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn a_range_larger_than_the_registration_is_not_found(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-011"], axes: [memory, Mode::MISSING])?;
     layout::more_than_the_registration_is_not_found(Call::Zeropage, memory)
 }
 
 /// A range that runs past the end of its mapping is not found.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn a_range_past_the_end_of_its_mapping_is_not_found(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-011"], axes: [memory, Mode::MISSING])?;
     layout::past_the_end_is_not_found(Call::Zeropage, memory)
 }
 
 /// Another userfaultfd of the process may fill the page, and wakes nobody who waits at this one.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn a_foreign_userfaultfd_fills_without_waking(memory: Memory) -> Outcome {
     begin!(statements: ["COPY-023"], axes: [memory, Mode::MISSING])?;
     foreign::fills_without_waking(Call::Zeropage, memory)

@@ -8,7 +8,7 @@ use crate::gone::Gone;
 use crate::prelude::*;
 
 /// When the target process is gone it gives `ESRCH` and leaves `zeropage` alone.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn a_target_that_is_gone_gives_esrch(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-013"], axes: [memory, Mode::MISSING])?;
     gone::gives_esrch(Call::Zeropage, memory, Gone::Exited)
@@ -23,7 +23,7 @@ fn a_target_that_executed_a_program_gives_esrch() -> Outcome {
 }
 
 /// While an event waits to be read it gives `EAGAIN`, and so does `zeropage`.
-#[apply(one_of_each_class_but_hugetlb)]
+#[apply(small_of_each_class)]
 fn an_unread_event_holds_it_up(memory: Memory) -> Outcome {
     begin!(
         statements: ["ZERO-012"],

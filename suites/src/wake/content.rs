@@ -1,1 +1,0 @@
-//! What `UFFDIO_WAKE` leaves in memory.
