@@ -45,6 +45,12 @@ int main(void)
 		pause();
 	} else if (strstr(arguments, "hang")) {
 		tell(host, "{\"type\":\"run\"}\n{\"type\":\"case\",\"case\":\"stub::hangs\",\"verdict\":\"error\"}\n{\"type\":\"end\",\"pass\":0,\"fail\":0,\"error\":1}\n\n{\"type\":\"exit\",\"status\":3,\"reason\":\"\"}");
+	} else if (strstr(arguments, "int3") && !strstr(arguments, "--resume")) {
+		tell(host, "{\"type\":\"run\"}\n{\"type\":\"start\",\"case\":\"stub::runs\"}");
+		file = open("/dev/ttyS0", O_WRONLY);
+		tell(file, "[    1.000000] Oops: int3: 0000 [#1] SMP NOPTI\n[    1.000001] Kernel panic - not syncing: Fatal exception");
+	} else if (strstr(arguments, "int3")) {
+		tell(host, "{\"type\":\"start\",\"case\":\"stub::runs\"}\n{\"type\":\"case\",\"case\":\"stub::runs\",\"verdict\":\"pass\"}\n{\"type\":\"end\",\"pass\":1,\"fail\":0,\"error\":0}\n\n{\"type\":\"exit\",\"status\":0,\"reason\":\"\"}");
 	} else {
 		tell(host, "{\"type\":\"run\",\"features\":1}\n{\"type\":\"start\",\"case\":\"stub::fails\"}\n{\"type\":\"case\",\"case\":\"stub::fails\",\"verdict\":\"fail\"}\n{\"type\":\"end\",\"pass\":0,\"fail\":1,\"error\":0}\n\n{\"type\":\"exit\",\"status\":1,\"reason\":\"\"}");
 	}

@@ -3,7 +3,7 @@
 # A guest through virtme-ng: the host's own file tree as its root, so that it can run whatever the host can.
 # What virtme-ng needs is kept in the cache folder or, where it is the system's, installed when that is permitted.
 
-virtme_version=1.42 virtiofsd_version=1.14.0
+virtme_version=1.42 virtiofsd_version=1.14.0 virtme_begins='uffd-conformance: the command begins'
 
 # find_virtme INSTALL: sets $virtme (its Python environment) and $virtiofsd (a folder to have on PATH).
 find_virtme() {
@@ -138,7 +138,7 @@ GUEST
         case $name in PATH | HOME | USER | LANG | LC_* | CARGO | CARGO_* | RUST*) printf 'export %s=%q\n' "$name" "${!name}" ;; esac
       done < <(compgen -e)
       # There is no network in the guest.
-      printf 'export CARGO_NET_OFFLINE=true\nexec'
+      printf 'export CARGO_NET_OFFLINE=true\necho %q >/dev/ttyS1\nexec' "$virtme_begins"
       printf ' %q' "$@"
       printf '\n'
     fi
@@ -185,6 +185,7 @@ virtme_command() {
   wait "$guest"
   status=$?
   guest=''
+  ! emulator_fault_at_start || return 255
   if death=$(panic_line "$work/console"); then
     show_console 20
     die 3 "the guest died: $death"
@@ -193,6 +194,8 @@ virtme_command() {
   ((status != 255)) || say "virtme-ng ended with 255: the command did, or the guest never came to its end ($((SECONDS - ended)) s)"
   return "$status"
 }
+# emulator_fault_at_start: before the command has begun nothing is lost by another try.
+emulator_fault_at_start() { emulator_fault "$work/console" && ! grep -aqF "$virtme_begins" "$work/console"; }
 # kvm_runs: whether a kernel says a word under KVM; without anything to run it panics within a second or two.
 kvm_runs() {
   local stream
