@@ -26,7 +26,12 @@ fn unregister_all(fd: BorrowedFd<'_>) {
 
 pub(super) fn list() -> Vec<Perversion> {
     vec![
-        new("close-releases-nothing", &["UNREG-010", "POLL-021", "POLL-022", "POLL-023", "POLL-027"], "the last close releases nothing").close(keep),
+        new(
+            "close-releases-nothing",
+            &["UNREG-010", "POLL-021", "POLL-022", "POLL-023", "POLL-027"],
+            "the last close releases nothing",
+        )
+        .close(keep),
         new("close-wakes-nobody", &["POLL-021"], "the last close unregisters and wakes nobody").close(|fd| {
             for range in ranges(fd) {
                 // A range without MISSING is unregistered without a wake-up.
@@ -47,8 +52,15 @@ pub(super) fn list() -> Vec<Perversion> {
         }),
         new("first-close-releases", &["POLL-027"], "the first close of a duplicate releases").close(unregister_all),
         new("first-close-wakes", &["POLL-027"], "the first close of a duplicate wakes").close(wake_all),
-        new("close-with-event-pending-releases-nobody", &["POLL-025"], "the last close leaves who waits for an event to be read").close(|fd| {
-            if honest::poll(fd.as_fd(), libc::POLLIN, 0).is_ok_and(|events| events & libc::POLLIN != 0) || has_pending_event(fd) {
+        new(
+            "close-with-event-pending-releases-nobody",
+            &["POLL-025"],
+            "the last close leaves who waits for an event to be read",
+        )
+        .close(|fd| {
+            if honest::poll(fd.as_fd(), libc::POLLIN, 0).is_ok_and(|events| events & libc::POLLIN != 0)
+                || has_pending_event(fd)
+            {
                 keep(fd);
             }
         }),

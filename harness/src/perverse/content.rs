@@ -33,7 +33,12 @@ fn zeros(call: &Call<'_>, change: fn(&mut [u8], usize)) -> Answer {
     answer
 }
 
-fn zeroed(name: &'static str, breaks: &'static [&'static str], what: &'static str, change: fn(&mut [u8], usize)) -> Perversion {
+fn zeroed(
+    name: &'static str,
+    breaks: &'static [&'static str],
+    what: &'static str,
+    change: fn(&mut [u8], usize),
+) -> Perversion {
     new(name, breaks, what).ioctl(ZERO, move |call| zeros(call, change))
 }
 
@@ -62,6 +67,15 @@ fn is_present(address: u64) -> bool {
     PageState::of(address as usize).is_ok_and(|state| state.present())
 }
 
+/// Whether every page of the range can be written without waiting for a fault to be resolved.
+fn is_writable(call: &Call<'_>) -> bool {
+    let argument = call.argument;
+    let free = |address: u64| PageState::of(address as usize).is_ok_and(|state| state.present() && !state.uffd_wp());
+    argument.is_aligned()
+        && argument.len() < 1 << 30
+        && (argument.start()..argument.end()).step_by(call.page_size() as usize).all(free)
+}
+
 fn complement(bytes: &mut [u8]) {
     for byte in bytes {
         *byte = !*byte;
@@ -82,7 +96,9 @@ fn copies() -> Vec<Perversion> {
         copied("copy-last-byte-differs", "the last byte of a copy is wrong", |content, _| {
             complement(content.last_mut().map(std::slice::from_mut).unwrap_or_default());
         }),
-        copied("copy-first-byte-differs", "the first byte of a copy is wrong", |content, _| complement(&mut content[..1])),
+        copied("copy-first-byte-differs", "the first byte of a copy is wrong", |content, _| {
+            complement(&mut content[..1])
+        }),
         copied("copy-one-word-differs", "one word in the middle of the last page is wrong", |content, page| {
             let at = content.len() - page / 2;
             complement(&mut content[at..at + 8]);
@@ -110,29 +126,30 @@ fn copies() -> Vec<Perversion> {
         }),
         copied("copy-is-zero", "a copy is all zeros", |content, _| content.fill(0)),
         new("copy-torn", &["COPY-003"], "the second half of a page comes later than the first").ioctl(COPY, torn),
-        new("copy-leaves-nothing-but-wakes", &["COPY-001", "COPY-004", "COPY-044", "FAULT-010"], "COPY succeeds, wakes, and fills nothing").ioctl(COPY, |call| {
+        new(
+            "copy-leaves-nothing-but-wakes",
+            &["COPY-001", "COPY-004", "COPY-044", "FAULT-010"],
+            "COPY succeeds, wakes, and fills nothing",
+        )
+        .ioctl(COPY, |call| {
             let answer = call.pass();
             if answer.is_ok() {
                 drop_pages(call);
             }
             answer
         }),
-        new("copy-makes-writable", &["COPY-043"], "a copy can be written to in a read-only mapping").ioctl(COPY, |call| {
-            let answer = call.pass();
-            let mapped = vmas::at(call.argument.start()).is_some();
-            if answer.is_ok() && mapped {
-                let write = libc::PROT_READ | libc::PROT_WRITE;
-                let _ = sys::protect(call.argument.start() as usize, call.argument.len() as usize, write);
-            }
-            answer
-        }),
-        new("copy-is-clean", &["COPY-044"], "a copy is not soft-dirty").ioctl(COPY, |call| {
-            let answer = call.pass();
-            if answer.is_ok() {
-                let _ = std::fs::write("/proc/self/clear_refs", "4");
-            }
-            answer
-        }),
+        new("copy-makes-writable", &["COPY-043"], "a copy can be written to in a read-only mapping").ioctl(
+            COPY,
+            |call| {
+                let answer = call.pass();
+                let mapped = vmas::at(call.argument.start()).is_some();
+                if answer.is_ok() && mapped {
+                    let write = libc::PROT_READ | libc::PROT_WRITE;
+                    let _ = sys::protect(call.argument.start() as usize, call.argument.len() as usize, write);
+                }
+                answer
+            },
+        ),
     ]
 }
 
@@ -173,112 +190,146 @@ fn is_mapped(call: &Call<'_>) -> bool {
 
 fn over() -> Vec<Perversion> {
     vec![
-        new("copy-over-a-page-overwrites", &["COPY-006", "COPY-046"], "COPY over a page replaces its content").ioctl(COPY, |call| match call.pass() {
-            Err(Errno::EEXIST) if is_present(call.argument.start()) => match call.content() {
-                Some(content) => {
-                    poke(call.argument.start() as usize, &content);
+        new("copy-over-a-page-overwrites", &["COPY-006", "COPY-046"], "COPY over a page replaces its content").ioctl(
+            COPY,
+            |call| match call.pass() {
+                Err(Errno::EEXIST) if is_writable(call) => match call.content() {
+                    Some(content) => {
+                        poke(call.argument.start() as usize, &content);
+                        call.tell_field(call.argument.len());
+                        Ok(0)
+                    }
+                    None => Err(Errno::EEXIST),
+                },
+                answer => answer,
+            },
+        ),
+        new("copy-over-a-page-succeeds", &["COPY-006", "COPY-046"], "COPY over a page succeeds and changes nothing")
+            .ioctl(COPY, |call| match call.pass() {
+                Err(Errno::EEXIST) => {
                     call.tell_field(call.argument.len());
                     Ok(0)
                 }
-                None => Err(Errno::EEXIST),
+                answer => answer,
+            }),
+        new("copy-over-a-page-damages", &["COPY-006"], "COPY over a page is EEXIST and replaces its content").ioctl(
+            COPY,
+            |call| {
+                let answer = call.pass();
+                if answer == Err(Errno::EEXIST) && is_writable(call) {
+                    let content = call.content().unwrap_or_default();
+                    poke(call.argument.start() as usize, &content[..content.len().min(call.page_size() as usize)]);
+                }
+                answer
             },
-            answer => answer,
-        }),
-        new("copy-over-a-page-succeeds", &["COPY-006", "COPY-046"], "COPY over a page succeeds and changes nothing").ioctl(COPY, |call| match call.pass() {
-            Err(Errno::EEXIST) => {
-                call.tell_field(call.argument.len());
-                Ok(0)
-            }
-            answer => answer,
-        }),
-        new("copy-over-a-page-damages", &["COPY-006"], "COPY over a page is EEXIST and replaces its content").ioctl(COPY, |call| {
-            let answer = call.pass();
-            if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                let content = call.content().unwrap_or_default();
-                poke(call.argument.start() as usize, &content[..content.len().min(call.page_size() as usize)]);
-            }
-            answer
-        }),
-        new("copy-over-a-page-drops-it", &["COPY-006"], "COPY over a page is EEXIST and drops the page").ioctl(COPY, |call| {
-            let answer = call.pass();
-            if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                let _ = sys::advise(call.argument.start() as usize, call.page_size() as usize, libc::MADV_DONTNEED);
-            }
-            answer
-        }),
-        new("copy-over-a-swapped-page-succeeds", &["COPY-041"], "COPY over a page in swap succeeds").ioctl(COPY, |call| {
-            let swapped = PageState::of(call.argument.start() as usize).is_ok_and(|state| state.swapped());
+        ),
+        new("copy-over-a-page-drops-it", &["COPY-006"], "COPY over a page is EEXIST and drops the page").ioctl(
+            COPY,
+            |call| {
+                let answer = call.pass();
+                if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
+                    let _ = sys::advise(call.argument.start() as usize, call.page_size() as usize, libc::MADV_DONTNEED);
+                }
+                answer
+            },
+        ),
+        new("copy-over-a-swapped-page-succeeds", &["COPY-041"], "COPY over a page in swap succeeds").ioctl(
+            COPY,
+            |call| {
+                let swapped = PageState::of(call.argument.start() as usize).is_ok_and(|state| state.swapped());
+                match call.pass() {
+                    Err(Errno::EEXIST) if swapped => {
+                        call.tell_field(call.argument.len());
+                        Ok(0)
+                    }
+                    answer => answer,
+                }
+            },
+        ),
+        new("copy-into-a-huge-page-succeeds", &["COPY-045"], "COPY into a transparent huge page succeeds").ioctl(
+            COPY,
+            |call| {
+                let answer = call.pass();
+                let huge = answer == Err(Errno::EEXIST)
+                    && crate::memory::vma::within(crate::uffd::Range::new(call.argument.start(), PAGE))
+                        .is_ok_and(|vmas| vmas.iter().any(|vma| vma.flags.iter().any(|flag| flag == "hg")));
+                if huge {
+                    call.tell_field(call.argument.len());
+                    return Ok(0);
+                }
+                answer
+            },
+        ),
+        new("copy-over-a-cached-page-maps-it", &["COPY-029"], "COPY over a page of the file maps that page").ioctl(
+            COPY,
+            |call| match call.pass() {
+                Err(Errno::EEXIST) if !is_present(call.argument.start()) => {
+                    let words = [call.argument.start(), call.argument.len(), call.argument.mode() & DONTWAKE, 0];
+                    let (answer, after) = call.also(UFFDIO_CONTINUE, &words);
+                    call.tell_field(after.field());
+                    answer
+                }
+                answer => answer,
+            },
+        ),
+        new("zeropage-over-a-page-overwrites", &["ZERO-006"], "ZEROPAGE over a page zeroes it").ioctl(ZERO, |call| {
             match call.pass() {
-                Err(Errno::EEXIST) if swapped => {
+                Err(Errno::EEXIST) if is_writable(call) => {
+                    poke(call.argument.start() as usize, &vec![0; call.argument.len() as usize]);
                     call.tell_field(call.argument.len());
                     Ok(0)
                 }
                 answer => answer,
             }
         }),
-        new("copy-into-a-huge-page-succeeds", &["COPY-045"], "COPY into a transparent huge page succeeds").ioctl(COPY, |call| {
-            let answer = call.pass();
-            let huge = answer == Err(Errno::EEXIST)
-                && crate::memory::vma::within(crate::uffd::Range::new(call.argument.start(), PAGE))
-                    .is_ok_and(|vmas| vmas.iter().any(|vma| vma.flags.iter().any(|flag| flag == "hg")));
-            if huge {
-                call.tell_field(call.argument.len());
-                return Ok(0);
-            }
-            answer
-        }),
-        new("copy-over-a-cached-page-maps-it", &["COPY-029"], "COPY over a page of the file maps that page").ioctl(COPY, |call| match call.pass() {
-            Err(Errno::EEXIST) if !is_present(call.argument.start()) => {
-                let words = [call.argument.start(), call.argument.len(), call.argument.mode() & DONTWAKE, 0];
-                let (answer, after) = call.also(UFFDIO_CONTINUE, &words);
-                call.tell_field(after.field());
+        new("zeropage-over-a-page-succeeds", &["ZERO-006"], "ZEROPAGE over a page succeeds and changes nothing").ioctl(
+            ZERO,
+            |call| match call.pass() {
+                Err(Errno::EEXIST) => {
+                    call.tell_field(call.argument.len());
+                    Ok(0)
+                }
+                answer => answer,
+            },
+        ),
+        new("zeropage-over-a-page-damages", &["ZERO-006"], "ZEROPAGE over a page is EEXIST and zeroes it").ioctl(
+            ZERO,
+            |call| {
+                let answer = call.pass();
+                if answer == Err(Errno::EEXIST) && is_writable(call) {
+                    poke(call.argument.start() as usize, &[0; PAGE as usize]);
+                }
                 answer
-            }
-            answer => answer,
-        }),
-        new("zeropage-over-a-page-overwrites", &["ZERO-006"], "ZEROPAGE over a page zeroes it").ioctl(ZERO, |call| match call.pass() {
-            Err(Errno::EEXIST) if is_present(call.argument.start()) => {
-                poke(call.argument.start() as usize, &vec![0; call.argument.len() as usize]);
-                call.tell_field(call.argument.len());
-                Ok(0)
-            }
-            answer => answer,
-        }),
-        new("zeropage-over-a-page-succeeds", &["ZERO-006"], "ZEROPAGE over a page succeeds and changes nothing").ioctl(ZERO, |call| match call.pass() {
-            Err(Errno::EEXIST) => {
-                call.tell_field(call.argument.len());
-                Ok(0)
-            }
-            answer => answer,
-        }),
-        new("zeropage-over-a-page-damages", &["ZERO-006"], "ZEROPAGE over a page is EEXIST and zeroes it").ioctl(ZERO, |call| {
-            let answer = call.pass();
-            if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                poke(call.argument.start() as usize, &[0; PAGE as usize]);
-            }
-            answer
-        }),
-        new("zeropage-over-a-cached-page-succeeds", &["ZERO-016"], "ZEROPAGE over a page of the file succeeds").ioctl(ZERO, |call| match call.pass() {
-            Err(Errno::EEXIST) if !is_present(call.argument.start()) => {
-                call.tell_field(call.argument.len());
-                Ok(0)
-            }
-            answer => answer,
-        }),
-        new("continue-of-a-mapped-page-succeeds", &["CONT-003"], "CONTINUE of a mapped page succeeds").ioctl(CONT, |call| match call.pass() {
-            Err(Errno::EEXIST) => {
-                call.tell_field(call.argument.len());
-                Ok(0)
-            }
-            answer => answer,
-        }),
-        new("continue-of-a-mapped-page-unmaps-it", &["CONT-003"], "CONTINUE of a mapped page is EEXIST and unmaps it").ioctl(CONT, |call| {
-            let answer = call.pass();
-            if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                let _ = sys::advise(call.argument.start() as usize, call.page_size() as usize, libc::MADV_DONTNEED);
-            }
-            answer
-        }),
+            },
+        ),
+        new("zeropage-over-a-cached-page-succeeds", &["ZERO-016"], "ZEROPAGE over a page of the file succeeds").ioctl(
+            ZERO,
+            |call| match call.pass() {
+                Err(Errno::EEXIST) if !is_present(call.argument.start()) => {
+                    call.tell_field(call.argument.len());
+                    Ok(0)
+                }
+                answer => answer,
+            },
+        ),
+        new("continue-of-a-mapped-page-succeeds", &["CONT-003"], "CONTINUE of a mapped page succeeds").ioctl(
+            CONT,
+            |call| match call.pass() {
+                Err(Errno::EEXIST) => {
+                    call.tell_field(call.argument.len());
+                    Ok(0)
+                }
+                answer => answer,
+            },
+        ),
+        new("continue-of-a-mapped-page-unmaps-it", &["CONT-003"], "CONTINUE of a mapped page is EEXIST and unmaps it")
+            .ioctl(CONT, |call| {
+                let answer = call.pass();
+                if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
+                    let _ = sys::advise(call.argument.start() as usize, call.page_size() as usize, libc::MADV_DONTNEED);
+                }
+                answer
+            }),
     ]
 }
 
@@ -290,18 +341,35 @@ fn zero_pages() -> Vec<Perversion> {
                 *last = 1;
             }
         }),
-        zeroed("zeropage-one-word-is-not-zero", ZEROS, "one word in the middle of the last zero page is not zero", |content, page| {
-            let at = content.len() - page / 2;
-            content[at] = 0x80;
+        zeroed(
+            "zeropage-one-word-is-not-zero",
+            ZEROS,
+            "one word in the middle of the last zero page is not zero",
+            |content, page| {
+                let at = content.len() - page / 2;
+                content[at] = 0x80;
+            },
+        ),
+        zeroed("zeropage-first-page-is-not-zero", ZEROS, "the first zero page is not zero", |content, page| {
+            content[..page].fill(0xa5)
         }),
-        zeroed("zeropage-first-page-is-not-zero", ZEROS, "the first zero page is not zero", |content, page| content[..page].fill(0xa5)),
-        zeroed("zeropage-later-pages-are-not-zero", ZEROS, "the second and later zero pages are not zero", |content, page| {
-            if content.len() > page {
-                content[page..].fill(0xa5);
-            }
-        }),
+        zeroed(
+            "zeropage-later-pages-are-not-zero",
+            ZEROS,
+            "the second and later zero pages are not zero",
+            |content, page| {
+                if content.len() > page {
+                    content[page..].fill(0xa5);
+                }
+            },
+        ),
         zeroed("zeropage-takes-a-page", &["ZERO-002"], "ZEROPAGE takes a page of its own", |_, _| {}),
-        new("zeropage-leaves-nothing-but-wakes", &["ZERO-001", "FAULT-010"], "ZEROPAGE succeeds, wakes, and fills nothing").ioctl(ZERO, |call| {
+        new(
+            "zeropage-leaves-nothing-but-wakes",
+            &["ZERO-001", "FAULT-010"],
+            "ZEROPAGE succeeds, wakes, and fills nothing",
+        )
+        .ioctl(ZERO, |call| {
             let answer = call.pass();
             if answer.is_ok() {
                 drop_pages(call);
@@ -326,12 +394,20 @@ fn continues() -> Vec<Perversion> {
                 poke(start as usize, &[0; PAGE as usize]);
             })
         }),
-        new("continue-of-stale-content", &["CONT-002"], "what was stored before CONTINUE is not there").ioctl(CONT, |call| {
-            continued(call, |start, done| {
-                poke(start as usize, &vec![0xa5; done.min(1 << 22) as usize]);
-            })
-        }),
-        new("continue-writes-back-what-it-read", &["CONT-012"], "CONTINUE of a private mapping makes the page the mapping's own").ioctl(CONT, |call| {
+        new("continue-of-stale-content", &["CONT-002"], "what was stored before CONTINUE is not there").ioctl(
+            CONT,
+            |call| {
+                continued(call, |start, done| {
+                    poke(start as usize, &vec![0xa5; done.min(1 << 22) as usize]);
+                })
+            },
+        ),
+        new(
+            "continue-writes-back-what-it-read",
+            &["CONT-012"],
+            "CONTINUE of a private mapping makes the page the mapping's own",
+        )
+        .ioctl(CONT, |call| {
             let private = vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared);
             continued(call, |start, done| {
                 if private && let Some(content) = peek(start as usize, done as usize) {
@@ -339,17 +415,33 @@ fn continues() -> Vec<Perversion> {
                 }
             })
         }),
-        new("continue-without-a-page-makes-one", &["CONT-004"], "CONTINUE without a page in the file makes one of zeros").ioctl(CONT, |call| match call.pass() {
+        new(
+            "continue-without-a-page-makes-one",
+            &["CONT-004"],
+            "CONTINUE without a page in the file makes one of zeros",
+        )
+        .ioctl(CONT, |call| match call.pass() {
             Err(Errno::EFAULT) if call.argument.is_aligned() => {
                 let zeros = vec![0_u8; call.argument.len() as usize];
-                let words = [call.argument.start(), zeros.as_ptr() as u64, zeros.len() as u64, call.argument.mode() & DONTWAKE, 0];
+                let words = [
+                    call.argument.start(),
+                    zeros.as_ptr() as u64,
+                    zeros.len() as u64,
+                    call.argument.mode() & DONTWAKE,
+                    0,
+                ];
                 let (answer, after) = call.also(UFFDIO_COPY, &words);
                 call.tell_field(after.field());
                 answer
             }
             answer => answer,
         }),
-        new("continue-without-a-page-fills-quietly", &["CONT-004"], "CONTINUE without a page in the file is EFAULT and makes one").ioctl(CONT, |call| {
+        new(
+            "continue-without-a-page-fills-quietly",
+            &["CONT-004"],
+            "CONTINUE without a page in the file is EFAULT and makes one",
+        )
+        .ioctl(CONT, |call| {
             let answer = call.pass();
             if answer == Err(Errno::EFAULT) && call.argument.is_aligned() {
                 let zeros = vec![0_u8; call.page_size() as usize];
@@ -358,19 +450,27 @@ fn continues() -> Vec<Perversion> {
             }
             answer
         }),
-        new("continue-of-anon-fills", &["CONT-010"], "CONTINUE of anonymous memory fills with zeros").ioctl(CONT, |call| match call.pass() {
-            Err(Errno::EINVAL) if call.argument.mode() & !DONTWAKE == 0 && call.argument.is_aligned() => {
-                let words = [call.argument.start(), call.argument.len(), call.argument.mode(), 0];
-                let (answer, after) = call.also(UFFDIO_ZEROPAGE, &words);
-                if answer.is_err() {
-                    return Err(Errno::EINVAL);
+        new("continue-of-anon-fills", &["CONT-010"], "CONTINUE of anonymous memory fills with zeros").ioctl(
+            CONT,
+            |call| match call.pass() {
+                Err(Errno::EINVAL) if call.argument.mode() & !DONTWAKE == 0 && call.argument.is_aligned() => {
+                    let words = [call.argument.start(), call.argument.len(), call.argument.mode(), 0];
+                    let (answer, after) = call.also(UFFDIO_ZEROPAGE, &words);
+                    if answer.is_err() {
+                        return Err(Errno::EINVAL);
+                    }
+                    call.tell_field(after.field());
+                    answer
                 }
-                call.tell_field(after.field());
-                answer
-            }
-            answer => answer,
-        }),
-        new("continue-leaves-nothing-but-wakes", &["CONT-001", "FAULT-014", "FAULT-015"], "CONTINUE succeeds, wakes, and maps nothing").ioctl(CONT, |call| {
+                answer => answer,
+            },
+        ),
+        new(
+            "continue-leaves-nothing-but-wakes",
+            &["CONT-001", "FAULT-014", "FAULT-015"],
+            "CONTINUE succeeds, wakes, and maps nothing",
+        )
+        .ioctl(CONT, |call| {
             let answer = call.pass();
             if answer.is_ok() {
                 drop_pages(call);
@@ -390,35 +490,52 @@ fn to_file(call: &Call<'_>, content: &[u8]) {
 }
 
 fn files() -> Vec<Perversion> {
-    let is_private = |call: &Call<'_>| vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared && vma.path.starts_with('/'));
+    let is_private =
+        |call: &Call<'_>| vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared && vma.path.starts_with('/'));
     vec![
-        new("copy-private-fills-the-file", &["COPY-030"], "COPY into a private mapping fills the file too").ioctl(COPY, move |call| {
-            let answer = call.pass();
-            if answer.is_ok() && is_private(call) {
-                to_file(call, &call.content().unwrap_or_default());
-            }
-            answer
-        }),
-        new("copy-private-over-a-cached-page-refused", &["COPY-030"], "COPY into a private mapping is EEXIST where the file has a page").ioctl(COPY, move |call| {
+        new("copy-private-fills-the-file", &["COPY-030"], "COPY into a private mapping fills the file too").ioctl(
+            COPY,
+            move |call| {
+                let answer = call.pass();
+                if answer.is_ok() && is_private(call) {
+                    to_file(call, &call.content().unwrap_or_default());
+                }
+                answer
+            },
+        ),
+        new(
+            "copy-private-over-a-cached-page-refused",
+            &["COPY-030"],
+            "COPY into a private mapping is EEXIST where the file has a page",
+        )
+        .ioctl(COPY, move |call| {
             let cached = is_private(call) && sys::resident(call.argument.start() as usize).unwrap_or(false);
             if cached { Err(Errno::EEXIST) } else { call.pass() }
         }),
-        new("zeropage-private-fills-the-file", &["ZERO-004"], "ZEROPAGE of a private mapping fills the file too").ioctl(ZERO, move |call| {
-            let answer = call.pass();
-            if answer.is_ok() && is_private(call) {
-                to_file(call, &vec![0; call.argument.len() as usize]);
-            }
-            answer
-        }),
-        new("copy-shared-drops-the-file's-page", &["COPY-028"], "COPY into a shared mapping leaves the file as it was").ioctl(COPY, |call| {
-            let shared = vmas::at(call.argument.start()).is_some_and(|vma| vma.shared);
-            let answer = call.pass();
-            if answer.is_ok() && shared {
-                let _ = sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_REMOVE);
-            }
-            answer
-        }),
-        new("zeropage-shared-drops-the-file's-page", &["ZERO-003"], "ZEROPAGE of a shared mapping leaves the file as it was").ioctl(ZERO, |call| {
+        new("zeropage-private-fills-the-file", &["ZERO-004"], "ZEROPAGE of a private mapping fills the file too")
+            .ioctl(ZERO, move |call| {
+                let answer = call.pass();
+                if answer.is_ok() && is_private(call) {
+                    to_file(call, &vec![0; call.argument.len() as usize]);
+                }
+                answer
+            }),
+        new("copy-shared-drops-the-file's-page", &["COPY-028"], "COPY into a shared mapping leaves the file as it was")
+            .ioctl(COPY, |call| {
+                let shared = vmas::at(call.argument.start()).is_some_and(|vma| vma.shared);
+                let answer = call.pass();
+                if answer.is_ok() && shared {
+                    let _ =
+                        sys::advise(call.argument.start() as usize, call.argument.len() as usize, libc::MADV_REMOVE);
+                }
+                answer
+            }),
+        new(
+            "zeropage-shared-drops-the-file's-page",
+            &["ZERO-003"],
+            "ZEROPAGE of a shared mapping leaves the file as it was",
+        )
+        .ioctl(ZERO, |call| {
             let shared = vmas::at(call.argument.start()).is_some_and(|vma| vma.shared);
             let answer = call.pass();
             if answer.is_ok() && shared {

@@ -19,8 +19,15 @@ fn has_capabilities() -> bool {
 }
 
 /// An errno of creation in place of another.
-fn errno(name: &'static str, breaks: &'static [&'static str], what: &'static str, from: Errno, to: Errno) -> Perversion {
-    new(name, breaks, what).create(move |creation| creation.pass().map_err(|errno| if errno == from { to } else { errno }))
+fn errno(
+    name: &'static str,
+    breaks: &'static [&'static str],
+    what: &'static str,
+    from: Errno,
+    to: Errno,
+) -> Perversion {
+    new(name, breaks, what)
+        .create(move |creation| creation.pass().map_err(|errno| if errno == from { to } else { errno }))
 }
 
 pub(super) fn list() -> Vec<Perversion> {
@@ -44,7 +51,9 @@ fn flags() -> Vec<Perversion> {
             |creation| creation.with(if creation.device.is_none() { creation.flags & KNOWN } else { creation.flags }),
         ),
         new("device-unknown-flags-accepted", &["CREATE-015"], "unknown flags of USERFAULTFD_IOC_NEW are ignored")
-            .create(|creation| creation.with(if creation.device.is_some() { creation.flags & KNOWN } else { creation.flags })),
+            .create(|creation| {
+                creation.with(if creation.device.is_some() { creation.flags & KNOWN } else { creation.flags })
+            }),
         new("device-cloexec-ignored", &["CREATE-019"], "USERFAULTFD_IOC_NEW ignores O_CLOEXEC").create(|creation| {
             let drop = if creation.device.is_some() { libc::O_CLOEXEC } else { 0 };
             creation.with(creation.flags & !drop)
@@ -53,11 +62,12 @@ fn flags() -> Vec<Perversion> {
             .create(|creation| {
                 creation.pass().map_err(|errno| if creation.flags & !KNOWN == 0 { errno } else { Errno::ENOSYS })
             }),
-        new("create-user-mode-only-refused", &["CREATE-005", "CREATE-019"], "UFFD_USER_MODE_ONLY is an unknown flag").create(
-            |creation| {
-                if creation.flags & UFFD_USER_MODE_ONLY == 0 { creation.pass() } else { Err(Errno::EINVAL) }
-            },
-        ),
+        new("create-user-mode-only-refused", &["CREATE-005", "CREATE-019"], "UFFD_USER_MODE_ONLY is an unknown flag")
+            .create(
+                |creation| {
+                    if creation.flags & UFFD_USER_MODE_ONLY == 0 { creation.pass() } else { Err(Errno::EINVAL) }
+                },
+            ),
         new(
             "create-user-mode-only-ignored",
             &["CREATE-019", "FAULT-044", "FAULT-045"],
@@ -75,56 +85,64 @@ fn flags() -> Vec<Perversion> {
 
 fn rights() -> Vec<Perversion> {
     vec![
-        new("create-ordinary-user-refused", &["CREATE-007"], "UFFD_USER_MODE_ONLY is not enough for an ordinary user").create(
-            |creation| {
+        new("create-ordinary-user-refused", &["CREATE-007"], "UFFD_USER_MODE_ONLY is not enough for an ordinary user")
+            .create(|creation| {
                 let ordinary = !is_root() && creation.device.is_none();
                 if ordinary && creation.flags & UFFD_USER_MODE_ONLY != 0 { Err(Errno::EPERM) } else { creation.pass() }
+            }),
+        new("create-ordinary-user-allowed", &["CREATE-006"], "an ordinary user needs no UFFD_USER_MODE_ONLY").create(
+            |creation| {
+                creation.pass().or_else(|errno| match errno {
+                    Errno::EPERM => creation.with(creation.flags | UFFD_USER_MODE_ONLY),
+                    other => Err(other),
+                })
             },
         ),
-        new("create-ordinary-user-allowed", &["CREATE-006"], "an ordinary user needs no UFFD_USER_MODE_ONLY").create(|creation| {
-            creation.pass().or_else(|errno| match errno {
-                Errno::EPERM => creation.with(creation.flags | UFFD_USER_MODE_ONLY),
-                other => Err(other),
-            })
-        }),
-        new("create-refusal-is-eacces", &["CREATE-006"], "an ordinary user is refused with EACCES")
-            .create(|creation| creation.pass().map_err(|errno| if errno == Errno::EPERM { Errno::EACCES } else { errno })),
-        new("create-sysctl-ignored", &["CREATE-008"], "vm.unprivileged_userfaultfd=1 allows nothing").create(|creation| {
-            let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
-            if plain && !has_capabilities() { Err(Errno::EPERM) } else { creation.pass() }
-        }),
-        new("create-asks-for-another-capability", &["CREATE-009"], "kernel faults are for CAP_SYS_ADMIN, not CAP_SYS_PTRACE").create(
+        new("create-refusal-is-eacces", &["CREATE-006"], "an ordinary user is refused with EACCES").create(
+            |creation| creation.pass().map_err(|errno| if errno == Errno::EPERM { Errno::EACCES } else { errno }),
+        ),
+        new("create-sysctl-ignored", &["CREATE-008"], "vm.unprivileged_userfaultfd=1 allows nothing").create(
             |creation| {
                 let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
-                let admin = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
-                if plain && !admin { Err(Errno::EPERM) } else { creation.pass() }
+                if plain && !has_capabilities() { Err(Errno::EPERM) } else { creation.pass() }
             },
         ),
-        new("create-any-capability-will-do", &["CREATE-009"], "any capability allows kernel faults").create(|creation| {
-            creation.pass().or_else(|errno| {
-                let some = errno == Errno::EPERM && is_root() && has_capabilities();
-                if some { creation.with(creation.flags | UFFD_USER_MODE_ONLY) } else { Err(errno) }
-            })
+        new(
+            "create-asks-for-another-capability",
+            &["CREATE-009"],
+            "kernel faults are for CAP_SYS_ADMIN, not CAP_SYS_PTRACE",
+        )
+        .create(|creation| {
+            let plain = creation.device.is_none() && creation.flags & UFFD_USER_MODE_ONLY == 0;
+            let admin = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
+            if plain && !admin { Err(Errno::EPERM) } else { creation.pass() }
         }),
-        new("create-capability-of-any-namespace", &["CREATE-009"], "CAP_SYS_PTRACE counts in any user namespace").create(
+        new("create-any-capability-will-do", &["CREATE-009"], "any capability allows kernel faults").create(
             |creation| {
+                creation.pass().or_else(|errno| {
+                    let some = errno == Errno::EPERM && is_root() && has_capabilities();
+                    if some { creation.with(creation.flags | UFFD_USER_MODE_ONLY) } else { Err(errno) }
+                })
+            },
+        ),
+        new("create-capability-of-any-namespace", &["CREATE-009"], "CAP_SYS_PTRACE counts in any user namespace")
+            .create(|creation| {
                 creation.pass().or_else(|errno| {
                     let ours = errno == Errno::EPERM && has_capabilities();
                     if ours { creation.with(creation.flags | UFFD_USER_MODE_ONLY) } else { Err(errno) }
                 })
-            },
-        ),
-        new("create-flags-before-rights", &["CREATE-010"], "unknown flags are refused before rights are checked").create(
-            |creation| if creation.flags & !KNOWN == 0 { creation.pass() } else { Err(Errno::EINVAL) },
-        ),
+            }),
+        new("create-flags-before-rights", &["CREATE-010"], "unknown flags are refused before rights are checked")
+            .create(|creation| if creation.flags & !KNOWN == 0 { creation.pass() } else { Err(Errno::EINVAL) }),
         new("device-kernel-faults-withheld", &["CREATE-014", "CREATE-017"], "USERFAULTFD_IOC_NEW gives user mode only")
             .create(|creation| {
                 let add = if creation.device.is_some() { UFFD_USER_MODE_ONLY } else { 0 };
                 creation.with(creation.flags | add)
             }),
-        new("device-asks-for-rights", &["CREATE-017"], "USERFAULTFD_IOC_NEW asks for rights beyond those of the node").create(
-            |creation| if creation.device.is_some() && !is_root() { Err(Errno::EPERM) } else { creation.pass() },
-        ),
+        new("device-asks-for-rights", &["CREATE-017"], "USERFAULTFD_IOC_NEW asks for rights beyond those of the node")
+            .create(
+                |creation| if creation.device.is_some() && !is_root() { Err(Errno::EPERM) } else { creation.pass() },
+            ),
     ]
 }
 
@@ -135,29 +153,35 @@ fn descriptor() -> Vec<Perversion> {
             .other("F_GETFL", |flags| flags.map(|flags| flags | i64::from(libc::O_RDWR))),
         new("nonblock-later-ignored", &["CREATE-003"], "F_SETFL leaves O_NONBLOCK as creation set it")
             .set_flags(|_, _| Ok(())),
-        new("async-sticks", &["POLL-019"], "F_SETFL keeps O_ASYNC").set_flags(|fd, flags| {
-            ASYNC.store(flags & libc::O_ASYNC, Ordering::Relaxed);
-            honest::set_status_flags(fd, flags)
-        })
-        .other("F_GETFL", |flags| flags.map(|flags| flags | i64::from(ASYNC.load(Ordering::Relaxed)))),
+        new("async-sticks", &["POLL-019"], "F_SETFL keeps O_ASYNC")
+            .set_flags(|fd, flags| {
+                ASYNC.store(flags & libc::O_ASYNC, Ordering::Relaxed);
+                honest::set_status_flags(fd, flags)
+            })
+            .other("F_GETFL", |flags| flags.map(|flags| flags | i64::from(ASYNC.load(Ordering::Relaxed)))),
         new("seek-moves", &["CREATE-021"], "lseek moves an offset")
             .other("lseek", |answer| answer.map(|offset| offset + 32)),
         new("pread-is-eagain", &["CREATE-021"], "pread is not refused as such").other("pread", |_| Err(Errno::EAGAIN)),
         new("write-is-einval", &["CREATE-021"], "write is refused with EINVAL").other("write", |_| Err(Errno::EINVAL)),
         new("write-is-taken", &["CREATE-021"], "write takes what it is given").other("write", |_| Ok(32)),
-        new("unknown-ioctl-is-enotty", &["CREATE-022"], "an unknown ioctl is ENOTTY").unread(|fd, _, answer| match answer {
-            Err(Errno::EINVAL) if is_userfaultfd(fd) => Err(Errno::ENOTTY),
-            other => other,
+        new("unknown-ioctl-is-enotty", &["CREATE-022"], "an unknown ioctl is ENOTTY").unread(|fd, _, answer| {
+            match answer {
+                Err(Errno::EINVAL) if is_userfaultfd(fd) => Err(Errno::ENOTTY),
+                other => other,
+            }
         }),
-        new("unknown-ioctl-is-ignored", &["CREATE-022"], "an unknown ioctl is answered by 0").unread(|fd, _, answer| match answer {
-            Err(Errno::EINVAL) if is_userfaultfd(fd) => Ok(0),
-            other => other,
-        }),
-        new("device-unknown-ioctl-is-enotty", &["CREATE-016"], "an unknown ioctl on the device is ENOTTY")
-            .unread(|fd, _, answer| match answer {
+        new("unknown-ioctl-is-ignored", &["CREATE-022"], "an unknown ioctl is answered by 0").unread(
+            |fd, _, answer| match answer {
+                Err(Errno::EINVAL) if is_userfaultfd(fd) => Ok(0),
+                other => other,
+            },
+        ),
+        new("device-unknown-ioctl-is-enotty", &["CREATE-016"], "an unknown ioctl on the device is ENOTTY").unread(
+            |fd, _, answer| match answer {
                 Err(Errno::EINVAL) if !is_userfaultfd(fd) => Err(Errno::ENOTTY),
                 other => other,
-            }),
+            },
+        ),
         new("child-registers-its-own", &["CREATE-020"], "a forked child's REGISTER is about the child's memory").ioctl(
             &[UFFDIO_REGISTER],
             |call| match call.pass() {
@@ -168,20 +192,24 @@ fn descriptor() -> Vec<Perversion> {
                 answer => answer,
             },
         ),
-        new("receiver-registers-nothing", &["POLL-029"], "REGISTER by who received the descriptor succeeds and does nothing").ioctl(
-            &[UFFDIO_REGISTER],
-            |call| {
-                let answer = call.pass();
-                if answer.is_ok() && is_inherited(call.fd) {
-                    let _ = call.also(UFFDIO_UNREGISTER, &[call.argument.start(), call.argument.len()]);
-                }
-                answer
-            },
-        ),
-        new("child-fills-nothing", &["CREATE-020", "POLL-029"], "only the process that made a userfaultfd can fill by it").ioctl(
-            &[UFFDIO_COPY],
-            |call| if is_inherited(call.fd) { Err(Errno::ESRCH) } else { call.pass() },
-        ),
+        new(
+            "receiver-registers-nothing",
+            &["POLL-029"],
+            "REGISTER by who received the descriptor succeeds and does nothing",
+        )
+        .ioctl(&[UFFDIO_REGISTER], |call| {
+            let answer = call.pass();
+            if answer.is_ok() && is_inherited(call.fd) {
+                let _ = call.also(UFFDIO_UNREGISTER, &[call.argument.start(), call.argument.len()]);
+            }
+            answer
+        }),
+        new(
+            "child-fills-nothing",
+            &["CREATE-020", "POLL-029"],
+            "only the process that made a userfaultfd can fill by it",
+        )
+        .ioctl(&[UFFDIO_COPY], |call| if is_inherited(call.fd) { Err(Errno::ESRCH) } else { call.pass() }),
     ]
 }
 

@@ -57,10 +57,8 @@ pub fn read(fd: BorrowedFd<'_>, buffer: Address, length: usize) -> Result<usize,
         // As the kernel has it: whole messages count, and none at all is EFAULT.
         let whole = written - written % crate::message::SIZE;
         let kept = active().and_then(|perversion| perversion.unwritable.as_ref());
-        return kept.map_or_else(
-            || if whole == 0 { Err(Errno::EFAULT) } else { Ok(whole) },
-            |kept| kept(fd, &bytes, whole),
-        );
+        return kept
+            .map_or_else(|| if whole == 0 { Err(Errno::EFAULT) } else { Ok(whole) }, |kept| kept(fd, &bytes, whole));
     }
     Ok(bytes.len())
 }

@@ -10,11 +10,10 @@ use super::{Perversion, honest, new, state};
 use crate::memory::page_state::PageState;
 use crate::uapi::{
     UFFD_API, UFFD_FEATURE_EVENT_FORK, UFFD_FEATURE_EVENT_REMAP, UFFD_FEATURE_EVENT_REMOVE, UFFD_FEATURE_EVENT_UNMAP,
-    UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_MINOR_HUGETLBFS, UFFD_FEATURE_MINOR_SHMEM,
-    UFFD_FEATURE_MISSING_HUGETLBFS, UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE, UFFD_FEATURE_POISON,
-    UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_API,
-    UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_MOVE, UFFDIO_POISON, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR,
-    UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_RWP,
+    UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_MINOR_HUGETLBFS, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_MISSING_HUGETLBFS,
+    UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE, UFFD_FEATURE_POISON, UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID,
+    UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_MOVE,
+    UFFDIO_POISON, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR, UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_RWP,
     UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
 };
 
@@ -74,7 +73,12 @@ fn pretend(call: &Call<'_>) -> Answer {
 }
 
 /// The answer to a handshake, and if it is a refusal for this cause, the structure as the caller passed it.
-fn unzeroed(name: &'static str, breaks: &'static [&'static str], what: &'static str, cause: fn(&Call<'_>) -> bool) -> Perversion {
+fn unzeroed(
+    name: &'static str,
+    breaks: &'static [&'static str],
+    what: &'static str,
+    cause: fn(&Call<'_>) -> bool,
+) -> Perversion {
     new(name, breaks, what).ioctl(&[UFFDIO_API], move |call| {
         let answer = call.pass();
         if matches!(answer, Err(Errno::EINVAL | Errno::EPERM)) && cause(call) {
@@ -85,7 +89,14 @@ fn unzeroed(name: &'static str, breaks: &'static [&'static str], what: &'static 
 }
 
 /// Another errno for a refusal for this cause.
-fn errno(name: &'static str, breaks: &'static [&'static str], what: &'static str, from: Errno, to: Errno, cause: fn(&Call<'_>) -> bool) -> Perversion {
+fn errno(
+    name: &'static str,
+    breaks: &'static [&'static str],
+    what: &'static str,
+    from: Errno,
+    to: Errno,
+    cause: fn(&Call<'_>) -> bool,
+) -> Perversion {
     new(name, breaks, what).ioctl(&[UFFDIO_API], move |call| {
         let cause = cause(call);
         call.pass().map_err(|errno| if errno == from && cause { to } else { errno })
@@ -116,97 +127,129 @@ fn refusals() -> Vec<Perversion> {
     let unknown = |call: &Call<'_>| call.argument.mode() & !offered().0 != 0;
     let other_version = |call: &Call<'_>| call.argument.start() != UFFD_API;
     vec![
-        new("api-mismatch-accepted", &["API-005"], "any api is taken for 0xAA").ioctl(&[UFFDIO_API], |call| {
-            call.with(call.argument.with_start(UFFD_API))
-        }),
-        errno("api-mismatch-is-enosys", &["API-005"], "another api is ENOSYS", Errno::EINVAL, Errno::ENOSYS, other_version),
+        new("api-mismatch-accepted", &["API-005"], "any api is taken for 0xAA")
+            .ioctl(&[UFFDIO_API], |call| call.with(call.argument.with_start(UFFD_API))),
+        errno(
+            "api-mismatch-is-enosys",
+            &["API-005"],
+            "another api is ENOSYS",
+            Errno::EINVAL,
+            Errno::ENOSYS,
+            other_version,
+        ),
         unzeroed("api-mismatch-not-zeroed", &["API-005"], "the structure stays after a refused api", other_version),
-        new("api-mismatch-half-zeroed", &["API-005"], "ioctls stays after a refused api").ioctl(&[UFFDIO_API], |call| {
-            let answer = call.pass();
-            if answer.is_err() {
-                call.tell_field(call.argument.field());
-            }
-            answer
-        }),
+        new("api-mismatch-half-zeroed", &["API-005"], "ioctls stays after a refused api").ioctl(
+            &[UFFDIO_API],
+            |call| {
+                let answer = call.pass();
+                if answer.is_err() {
+                    call.tell_field(call.argument.field());
+                }
+                answer
+            },
+        ),
         new("api-unknown-feature-ignored", &["API-006"], "unknown features are ignored")
             .ioctl(&[UFFDIO_API], |call| call.with(call.argument.with_mode(call.argument.mode() & offered().0))),
-        new("api-nothing-asked-for-refused", &["API-001"], "a handshake that asks for nothing is refused").ioctl(&[UFFDIO_API], |call| {
-            let nothing = call.argument.mode() == 0;
-            call.with(if nothing { call.argument.adding(1 << 63) } else { call.argument })
-        }),
+        new("api-nothing-asked-for-refused", &["API-001"], "a handshake that asks for nothing is refused").ioctl(
+            &[UFFDIO_API],
+            |call| {
+                let nothing = call.argument.mode() == 0;
+                call.with(if nothing { call.argument.adding(1 << 63) } else { call.argument })
+            },
+        ),
         new("api-returns-1", &["API-001"], "UFFDIO_API returns 1").ioctl(&[UFFDIO_API], |call| call.pass().map(|_| 1)),
-        new("api-unaligned-structure-refused", &["API-001", "API-012"], "a structure that is not aligned is EFAULT").ioctl(
-            &[UFFDIO_API],
-            |call| if call.address().is_multiple_of(8) { call.pass() } else { Err(Errno::EFAULT) },
-        ),
-        new("api-structure-across-pages-refused", &["API-001", "API-012"], "a structure across two pages is EFAULT").ioctl(
-            &[UFFDIO_API],
-            |call| if call.address() % 4096 <= 4096 - 24 { call.pass() } else { Err(Errno::EFAULT) },
-        ),
-        new("rwp-registered-unoffered", &["API-002"], "a range can be registered for RWP, although it is not offered").ioctl(
-            &[UFFDIO_REGISTER],
-            |call| match call.pass() {
+        new("api-unaligned-structure-refused", &["API-001", "API-012"], "a structure that is not aligned is EFAULT")
+            .ioctl(
+                &[UFFDIO_API],
+                |call| if call.address().is_multiple_of(8) { call.pass() } else { Err(Errno::EFAULT) },
+            ),
+        new("api-structure-across-pages-refused", &["API-001", "API-012"], "a structure across two pages is EFAULT")
+            .ioctl(
+                &[UFFDIO_API],
+                |call| if call.address() % 4096 <= 4096 - 24 { call.pass() } else { Err(Errno::EFAULT) },
+            ),
+        new("rwp-registered-unoffered", &["API-002"], "a range can be registered for RWP, although it is not offered")
+            .ioctl(&[UFFDIO_REGISTER], |call| match call.pass() {
                 Err(Errno::EINVAL) if call.argument.mode() & UFFDIO_REGISTER_MODE_RWP != 0 => {
                     call.with(call.argument.with_mode(UFFDIO_REGISTER_MODE_MISSING))
                 }
                 answer => answer,
-            },
+            }),
+        new("api-high-feature-ignored", &["API-006"], "only the low half of features is looked at")
+            .ioctl(&[UFFDIO_API], |call| {
+                call.with(call.argument.with_mode(call.argument.mode() & u64::from(u32::MAX)))
+            }),
+        unzeroed(
+            "api-unknown-feature-not-zeroed",
+            &["API-006"],
+            "the structure stays after an unknown feature",
+            unknown,
         ),
-        new("api-high-feature-ignored", &["API-006"], "only the low half of features is looked at").ioctl(&[UFFDIO_API], |call| {
-            call.with(call.argument.with_mode(call.argument.mode() & u64::from(u32::MAX)))
-        }),
-        unzeroed("api-unknown-feature-not-zeroed", &["API-006"], "the structure stays after an unknown feature", unknown),
         new("api-internal-bit-accepted", &["API-007"], "the kernel's own bit 31 can be asked for")
             .ioctl(&[UFFDIO_API], |call| call.with(call.argument.without(INITIALIZED))),
-        new("api-known-feature-refused", &["API-002"], "a feature that is offered is refused").ioctl(&[UFFDIO_API], |call| {
-            let refused = call.argument.mode() & UFFD_FEATURE_THREAD_ID != 0;
-            call.with(if refused { call.argument.adding(1 << 63) } else { call.argument })
-        }),
-        new("api-two-features-refused", &["API-002"], "one feature at a time is all that is granted").ioctl(&[UFFDIO_API], |call| {
-            let many = call.argument.mode().count_ones() > 1;
-            call.with(if many { call.argument.adding(1 << 63) } else { call.argument })
-        }),
-        new("api-refusal-is-final", &["API-008"], "after a refused handshake no other is taken").ioctl(&[UFFDIO_API], |call| {
-            let spoiled = state::of(call.fd, |descriptor| descriptor.count != 0);
-            let answer = call.with(if spoiled { call.argument.with_start(0) } else { call.argument });
-            if answer == Err(Errno::EINVAL) {
-                state::of(call.fd, |descriptor| descriptor.count = 1);
+        new("api-known-feature-refused", &["API-002"], "a feature that is offered is refused").ioctl(
+            &[UFFDIO_API],
+            |call| {
+                let refused = call.argument.mode() & UFFD_FEATURE_THREAD_ID != 0;
+                call.with(if refused { call.argument.adding(1 << 63) } else { call.argument })
+            },
+        ),
+        new("api-two-features-refused", &["API-002"], "one feature at a time is all that is granted").ioctl(
+            &[UFFDIO_API],
+            |call| {
+                let many = call.argument.mode().count_ones() > 1;
+                call.with(if many { call.argument.adding(1 << 63) } else { call.argument })
+            },
+        ),
+        new("api-refusal-is-final", &["API-008"], "after a refused handshake no other is taken").ioctl(
+            &[UFFDIO_API],
+            |call| {
+                let spoiled = state::of(call.fd, |descriptor| descriptor.count != 0);
+                let answer = call.with(if spoiled { call.argument.with_start(0) } else { call.argument });
+                if answer == Err(Errno::EINVAL) {
+                    state::of(call.fd, |descriptor| descriptor.count = 1);
+                }
+                answer
+            },
+        ),
+        new(
+            "api-refusal-initialises",
+            &["API-008"],
+            "an unknown feature is refused, and the handshake is done all the same",
+        )
+        .ioctl(&[UFFDIO_API], |call| {
+            let answer = call.pass();
+            if answer == Err(Errno::EINVAL) && !is_done(call) {
+                let _ = call.also(UFFDIO_API, &[UFFD_API, 0, 0]);
             }
             answer
         }),
-        new("api-refusal-initialises", &["API-008"], "an unknown feature is refused, and the handshake is done all the same")
-            .ioctl(&[UFFDIO_API], |call| {
-                let answer = call.pass();
-                if answer == Err(Errno::EINVAL) && !is_done(call) {
-                    let _ = call.also(UFFDIO_API, &[UFFD_API, 0, 0]);
-                }
-                answer
-            }),
         new("api-efault-is-einval", &["API-012"], "a structure out of reach is EINVAL")
-            .ioctl(&[UFFDIO_API], |call| call.pass().map_err(|errno| if errno == Errno::EFAULT { Errno::EINVAL } else { errno }))
+            .ioctl(&[UFFDIO_API], |call| {
+                call.pass().map_err(|errno| if errno == Errno::EFAULT { Errno::EINVAL } else { errno })
+            })
             .unread(|_, request, answer| match answer {
                 Err(Errno::EFAULT) if request == UFFDIO_API => Err(Errno::EINVAL),
                 other => other,
             }),
-        new("api-unwritable-initialises", &["API-012"], "the handshake is done although its answer cannot be written").ioctl(
-            &[UFFDIO_API],
-            |call| {
+        new("api-unwritable-initialises", &["API-012"], "the handshake is done although its answer cannot be written")
+            .ioctl(&[UFFDIO_API], |call| {
                 let answer = call.pass();
                 if answer == Err(Errno::EFAULT) && is_sound(call) {
                     let _ = call.also(UFFDIO_API, &[UFFD_API, call.argument.mode(), 0]);
                 }
                 answer
-            },
-        ),
-        new("api-fork-without-capability", &["API-013"], "EVENT_FORK needs no capability").ioctl(&[UFFDIO_API], |call| {
-            match call.pass() {
+            }),
+        new("api-fork-without-capability", &["API-013"], "EVENT_FORK needs no capability").ioctl(
+            &[UFFDIO_API],
+            |call| match call.pass() {
                 Err(Errno::EPERM) => {
                     call.forget();
                     call.with(call.argument.without(UFFD_FEATURE_EVENT_FORK))
                 }
                 answer => answer,
-            }
-        }),
+            },
+        ),
         new("api-fork-allowed-by-sysctl", &["API-013"], "EVENT_FORK needs no more than the userfaultfd itself").ioctl(
             &[UFFDIO_API],
             |call| match call.pass() {
@@ -217,9 +260,23 @@ fn refusals() -> Vec<Perversion> {
                 answer => answer,
             },
         ),
-        errno("api-fork-refusal-is-einval", &["API-013", "API-014"], "EVENT_FORK without the capability is EINVAL", Errno::EPERM, Errno::EINVAL, forks),
+        errno(
+            "api-fork-refusal-is-einval",
+            &["API-013", "API-014"],
+            "EVENT_FORK without the capability is EINVAL",
+            Errno::EPERM,
+            Errno::EINVAL,
+            forks,
+        ),
         unzeroed("api-fork-refusal-not-zeroed", &["API-013"], "the structure stays after a refused EVENT_FORK", forks),
-        errno("api-fork-checked-last", &["API-014"], "an unknown feature is found before EVENT_FORK is", Errno::EPERM, Errno::EINVAL, unknown),
+        errno(
+            "api-fork-checked-last",
+            &["API-014"],
+            "an unknown feature is found before EVENT_FORK is",
+            Errno::EPERM,
+            Errno::EINVAL,
+            unknown,
+        ),
     ]
 }
 
@@ -229,13 +286,15 @@ fn second() -> Vec<Perversion> {
             let done = is_done(call);
             call.pass().or_else(|errno| if done && is_sound(call) { pretend(call) } else { Err(errno) })
         }),
-        new("api-twice-accepted-after-none", &["API-009"], "a second handshake succeeds if the first asked for nothing").ioctl(
-            &[UFFDIO_API],
-            |call| {
-                let nothing = state::of(call.fd, |descriptor| descriptor.features == Some(0));
-                call.pass().or_else(|errno| if nothing && is_sound(call) { pretend(call) } else { Err(errno) })
-            },
-        ),
+        new(
+            "api-twice-accepted-after-none",
+            &["API-009"],
+            "a second handshake succeeds if the first asked for nothing",
+        )
+        .ioctl(&[UFFDIO_API], |call| {
+            let nothing = state::of(call.fd, |descriptor| descriptor.features == Some(0));
+            call.pass().or_else(|errno| if nothing && is_sound(call) { pretend(call) } else { Err(errno) })
+        }),
         errno("api-twice-is-ebusy", &["API-009"], "a second handshake is EBUSY", Errno::EINVAL, Errno::EBUSY, is_done),
         unzeroed("api-twice-not-zeroed", &["API-009"], "the structure stays after a second handshake", is_done),
         new("api-twice-changes-features", &["API-010"], "a refused second handshake replaces the features").ioctl(
@@ -249,10 +308,15 @@ fn second() -> Vec<Perversion> {
                 answer
             },
         ),
-        new("api-race-has-no-loser", &["API-011"], "handshakes at the same time all succeed").ioctl(&[UFFDIO_API], |call| {
-            let early = !is_done(call);
-            call.pass().or_else(|errno| if early && is_sound(call) && errno == Errno::EINVAL { pretend(call) } else { Err(errno) })
-        }),
+        new("api-race-has-no-loser", &["API-011"], "handshakes at the same time all succeed").ioctl(
+            &[UFFDIO_API],
+            |call| {
+                let early = !is_done(call);
+                call.pass().or_else(|errno| {
+                    if early && is_sound(call) && errno == Errno::EINVAL { pretend(call) } else { Err(errno) }
+                })
+            },
+        ),
     ]
 }
 
@@ -305,40 +369,99 @@ fn early() -> Vec<Perversion> {
             let early = state::of(reading.fd, |descriptor| descriptor.creator != 0 && descriptor.features.is_none());
             if early { Err(Errno::EAGAIN) } else { reading.pass() }
         }),
-        new("early-poll-is-quiet", &["API-021", "POLL-005"], "poll before the handshake says nothing").poll(|polling| {
-            let early = state::of(polling.fd, |descriptor| descriptor.creator != 0 && descriptor.features.is_none());
-            if early { Ok(0) } else { polling.pass() }
-        }),
-        new("early-poll-is-hangup", &["API-021", "POLL-005"], "poll before the handshake adds POLLHUP").poll(|polling| {
-            let early = state::of(polling.fd, |descriptor| descriptor.creator != 0 && descriptor.features.is_none());
-            polling.pass().map(|events| if early { events | libc::POLLHUP } else { events })
-        }),
+        new("early-poll-is-quiet", &["API-021", "POLL-005"], "poll before the handshake says nothing").poll(
+            |polling| {
+                let early =
+                    state::of(polling.fd, |descriptor| descriptor.creator != 0 && descriptor.features.is_none());
+                if early { Ok(0) } else { polling.pass() }
+            },
+        ),
+        new("early-poll-is-hangup", &["API-021", "POLL-005"], "poll before the handshake adds POLLHUP").poll(
+            |polling| {
+                let early =
+                    state::of(polling.fd, |descriptor| descriptor.creator != 0 && descriptor.features.is_none());
+                polling.pass().map(|events| if early { events | libc::POLLHUP } else { events })
+            },
+        ),
     ]
 }
 
 fn features() -> Vec<Perversion> {
     vec![
-        ignored("sigbus-ignored", &["API-002", "FAULT-046", "FAULT-047", "FAULT-048"], "SIGBUS is granted and does nothing", UFFD_FEATURE_SIGBUS),
-        ignored("thread-id-ignored", &["API-002", "FAULT-007", "FAULT-040"], "THREAD_ID is granted and does nothing", UFFD_FEATURE_THREAD_ID),
-        ignored("exact-address-ignored", &["API-002", "FAULT-005"], "EXACT_ADDRESS is granted and does nothing", UFFD_FEATURE_EXACT_ADDRESS),
-        ignored("wp-unpopulated-ignored", &["API-002", "FAULT-023"], "WP_UNPOPULATED is granted and does nothing", UFFD_FEATURE_WP_UNPOPULATED),
+        ignored(
+            "sigbus-ignored",
+            &["API-002", "FAULT-046", "FAULT-047", "FAULT-048"],
+            "SIGBUS is granted and does nothing",
+            UFFD_FEATURE_SIGBUS,
+        ),
+        ignored(
+            "thread-id-ignored",
+            &["API-002", "FAULT-007", "FAULT-040"],
+            "THREAD_ID is granted and does nothing",
+            UFFD_FEATURE_THREAD_ID,
+        ),
+        ignored(
+            "exact-address-ignored",
+            &["API-002", "FAULT-005"],
+            "EXACT_ADDRESS is granted and does nothing",
+            UFFD_FEATURE_EXACT_ADDRESS,
+        ),
+        ignored(
+            "wp-unpopulated-ignored",
+            &["API-002", "FAULT-023"],
+            "WP_UNPOPULATED is granted and does nothing",
+            UFFD_FEATURE_WP_UNPOPULATED,
+        ),
         ignored("wp-async-ignored", &["API-002"], "WP_ASYNC is granted and does nothing", UFFD_FEATURE_WP_ASYNC),
         ignored("event-fork-ignored", &["API-002"], "EVENT_FORK is granted and does nothing", UFFD_FEATURE_EVENT_FORK),
-        ignored("event-remap-ignored", &["API-002"], "EVENT_REMAP is granted and does nothing", UFFD_FEATURE_EVENT_REMAP),
-        ignored("event-remove-ignored", &["API-002", "COPY-024", "ZERO-012", "CONT-019"], "EVENT_REMOVE is granted and does nothing", UFFD_FEATURE_EVENT_REMOVE),
-        ignored("event-unmap-ignored", &["API-002"], "EVENT_UNMAP is granted and does nothing", UFFD_FEATURE_EVENT_UNMAP),
+        ignored(
+            "event-remap-ignored",
+            &["API-002"],
+            "EVENT_REMAP is granted and does nothing",
+            UFFD_FEATURE_EVENT_REMAP,
+        ),
+        ignored(
+            "event-remove-ignored",
+            &["API-002", "COPY-024", "ZERO-012", "CONT-019"],
+            "EVENT_REMOVE is granted and does nothing",
+            UFFD_FEATURE_EVENT_REMOVE,
+        ),
+        ignored(
+            "event-unmap-ignored",
+            &["API-002"],
+            "EVENT_UNMAP is granted and does nothing",
+            UFFD_FEATURE_EVENT_UNMAP,
+        ),
         always("sigbus-always", &["API-002", "FAULT-001"], "faults are signals unasked", UFFD_FEATURE_SIGBUS),
         always("thread-id-always", &["API-002", "FAULT-007"], "ptid is filled unasked", UFFD_FEATURE_THREAD_ID),
-        always("exact-address-always", &["API-002", "FAULT-003", "FAULT-004"], "addresses are exact unasked", UFFD_FEATURE_EXACT_ADDRESS),
-        always("wp-unpopulated-always", &["API-002", "FAULT-023"], "holes can be protected unasked", UFFD_FEATURE_WP_UNPOPULATED),
-        always("wp-async-always", &["API-002", "FAULT-019"], "protected pages let writes through unasked", UFFD_FEATURE_WP_ASYNC),
+        always(
+            "exact-address-always",
+            &["API-002", "FAULT-003", "FAULT-004"],
+            "addresses are exact unasked",
+            UFFD_FEATURE_EXACT_ADDRESS,
+        ),
+        always(
+            "wp-unpopulated-always",
+            &["API-002", "FAULT-023"],
+            "holes can be protected unasked",
+            UFFD_FEATURE_WP_UNPOPULATED,
+        ),
+        always(
+            "wp-async-always",
+            &["API-002", "FAULT-019"],
+            "protected pages let writes through unasked",
+            UFFD_FEATURE_WP_ASYNC,
+        ),
         always("event-remap-always", &["API-002"], "mremap waits for a reader unasked", UFFD_FEATURE_EVENT_REMAP),
         always("event-remove-always", &["API-002"], "madvise waits for a reader unasked", UFFD_FEATURE_EVENT_REMOVE),
         always("event-unmap-always", &["API-002"], "munmap waits for a reader unasked", UFFD_FEATURE_EVENT_UNMAP),
-        new("protection-of-holes-ignored", &["FAULT-023"], "WRITEPROTECT passes over holes").ioctl(&[UFFDIO_WRITEPROTECT], |call| {
-            let hole = PageState::of(call.argument.start() as usize).is_ok_and(|state| !state.present());
-            if hole && call.argument.mode() & 1 != 0 { Ok(0) } else { call.pass() }
-        }),
+        new("protection-of-holes-ignored", &["FAULT-023"], "WRITEPROTECT passes over holes").ioctl(
+            &[UFFDIO_WRITEPROTECT],
+            |call| {
+                let hole = PageState::of(call.argument.start() as usize).is_ok_and(|state| !state.present());
+                if hole && call.argument.mode() & 1 != 0 { Ok(0) } else { call.pass() }
+            },
+        ),
         new("protection-drops-pages", &["FAULT-019", "FAULT-035"], "protected pages lose their content").ioctl(
             &[UFFDIO_WRITEPROTECT],
             |call| {
@@ -362,15 +485,19 @@ fn features() -> Vec<Perversion> {
 
 fn advisory() -> Vec<Perversion> {
     vec![
-        new("minor-must-be-asked-for", &["API-018"], "REGISTER for MINOR needs a MINOR feature").ioctl(&[UFFDIO_REGISTER], |call| {
-            let minor = call.argument.mode() & UFFDIO_REGISTER_MODE_MINOR != 0;
-            let asked = has_feature(call, UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MINOR_HUGETLBFS);
-            if minor && !asked { Err(Errno::EINVAL) } else { call.pass() }
-        }),
+        new("minor-must-be-asked-for", &["API-018"], "REGISTER for MINOR needs a MINOR feature").ioctl(
+            &[UFFDIO_REGISTER],
+            |call| {
+                let minor = call.argument.mode() & UFFDIO_REGISTER_MODE_MINOR != 0;
+                let asked = has_feature(call, UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MINOR_HUGETLBFS);
+                if minor && !asked { Err(Errno::EINVAL) } else { call.pass() }
+            },
+        ),
         new("file-memory-must-be-asked-for", &["API-018"], "REGISTER of a file's memory needs a feature").ioctl(
             &[UFFDIO_REGISTER],
             |call| {
-                let file = super::vmas::at(call.argument.start()).is_some_and(|vma| !vma.path.is_empty() && !vma.path.starts_with('['));
+                let file = super::vmas::at(call.argument.start())
+                    .is_some_and(|vma| !vma.path.is_empty() && !vma.path.starts_with('['));
                 let asked = has_feature(call, UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MISSING_HUGETLBFS);
                 if file && !asked { Err(Errno::EINVAL) } else { call.pass() }
             },

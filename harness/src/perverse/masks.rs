@@ -59,40 +59,57 @@ fn handshake() -> Vec<Perversion> {
         lacks("features-lack-wp", "PAGEFAULT_FLAG_WP is there and not told", UFFD_FEATURE_PAGEFAULT_FLAG_WP),
         lacks("features-lack-event-fork", "EVENT_FORK is there and not told", UFFD_FEATURE_EVENT_FORK),
         lacks("features-lack-event-unmap", "EVENT_UNMAP is there and not told", UFFD_FEATURE_EVENT_UNMAP),
-        lacks("features-lack-missing-hugetlbfs", "MISSING_HUGETLBFS is there and not told", UFFD_FEATURE_MISSING_HUGETLBFS),
+        lacks(
+            "features-lack-missing-hugetlbfs",
+            "MISSING_HUGETLBFS is there and not told",
+            UFFD_FEATURE_MISSING_HUGETLBFS,
+        ),
         lacks("features-lack-missing-shmem", "MISSING_SHMEM is there and not told", UFFD_FEATURE_MISSING_SHMEM),
         lacks("features-lack-sigbus", "SIGBUS is there and not told", UFFD_FEATURE_SIGBUS),
         lacks("features-lack-thread-id", "THREAD_ID is there and not told", UFFD_FEATURE_THREAD_ID),
         lacks("features-lack-minor-shmem", "MINOR_SHMEM is there and not told", UFFD_FEATURE_MINOR_SHMEM),
         lacks("features-lack-exact-address", "EXACT_ADDRESS is there and not told", UFFD_FEATURE_EXACT_ADDRESS),
-        lacks("features-lack-wp-hugetlbfs-shmem", "WP_HUGETLBFS_SHMEM is there and not told", UFFD_FEATURE_WP_HUGETLBFS_SHMEM),
+        lacks(
+            "features-lack-wp-hugetlbfs-shmem",
+            "WP_HUGETLBFS_SHMEM is there and not told",
+            UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+        ),
         lacks("features-lack-wp-unpopulated", "WP_UNPOPULATED is there and not told", UFFD_FEATURE_WP_UNPOPULATED),
         lacks("features-lack-poison", "POISON is there and not told", UFFD_FEATURE_POISON),
         lacks("features-lack-wp-async", "WP_ASYNC is there and not told", UFFD_FEATURE_WP_ASYNC),
         lacks("features-lack-move", "MOVE is there and not told", UFFD_FEATURE_MOVE),
-        new("features-hold-one-too-many", &["API-002", "API-003"], "a feature is told that nobody knows").ioctl(API, |call| {
-            let answer = call.pass();
-            if answer.is_ok() {
-                let after = call.after();
-                call.tell(after.with_mode(after.mode() | 1 << 40));
-            }
-            answer
-        }),
-        new("features-hold-the-internal-bit", &["API-003", "API-007"], "the kernel's own bit 31 is told").ioctl(API, |call| {
-            let answer = call.pass();
-            if answer.is_ok() {
-                let after = call.after();
-                call.tell(after.with_mode(after.mode() | 1 << 31));
-            }
-            answer
-        }),
-        new("features-are-those-asked-for", &["API-002"], "features holds no more than was asked for").ioctl(API, |call| {
-            let answer = call.pass();
-            if answer.is_ok() && call.argument.mode() != 0 {
-                call.tell(call.after().with_mode(call.argument.mode()));
-            }
-            answer
-        }),
+        new("features-hold-one-too-many", &["API-002", "API-003"], "a feature is told that nobody knows").ioctl(
+            API,
+            |call| {
+                let answer = call.pass();
+                if answer.is_ok() {
+                    let after = call.after();
+                    call.tell(after.with_mode(after.mode() | 1 << 40));
+                }
+                answer
+            },
+        ),
+        new("features-hold-the-internal-bit", &["API-003", "API-007"], "the kernel's own bit 31 is told").ioctl(
+            API,
+            |call| {
+                let answer = call.pass();
+                if answer.is_ok() {
+                    let after = call.after();
+                    call.tell(after.with_mode(after.mode() | 1 << 31));
+                }
+                answer
+            },
+        ),
+        new("features-are-those-asked-for", &["API-002"], "features holds no more than was asked for").ioctl(
+            API,
+            |call| {
+                let answer = call.pass();
+                if answer.is_ok() && call.argument.mode() != 0 {
+                    call.tell(call.after().with_mode(call.argument.mode()));
+                }
+                answer
+            },
+        ),
         new("features-untouched", &["API-001", "API-002"], "features comes back as it was").ioctl(API, |call| {
             let answer = call.pass();
             if answer.is_ok() {
@@ -100,11 +117,33 @@ fn handshake() -> Vec<Perversion> {
             }
             answer
         }),
-        ioctls("api-ioctls-lack-api", &["API-004"], "the handshake is not among its ioctls", API, |_, mask| mask & !(1 << _UFFDIO_API)),
-        ioctls("api-ioctls-lack-register", &["API-004"], "REGISTER is not among the handshake's ioctls", API, |_, mask| mask & !(1 << _UFFDIO_REGISTER)),
-        ioctls("api-ioctls-lack-unregister", &["API-004"], "UNREGISTER is not among the handshake's ioctls", API, |_, mask| mask & !(1 << _UFFDIO_UNREGISTER)),
-        ioctls("api-ioctls-hold-copy", &["API-004"], "COPY is among the handshake's ioctls", API, |_, mask| mask | 1 << _UFFDIO_COPY),
-        ioctls("api-ioctls-untouched", &["API-001", "API-004"], "the handshake does not write ioctls", API, |call, _| call.argument.field()),
+        ioctls("api-ioctls-lack-api", &["API-004"], "the handshake is not among its ioctls", API, |_, mask| {
+            mask & !(1 << _UFFDIO_API)
+        }),
+        ioctls(
+            "api-ioctls-lack-register",
+            &["API-004"],
+            "REGISTER is not among the handshake's ioctls",
+            API,
+            |_, mask| mask & !(1 << _UFFDIO_REGISTER),
+        ),
+        ioctls(
+            "api-ioctls-lack-unregister",
+            &["API-004"],
+            "UNREGISTER is not among the handshake's ioctls",
+            API,
+            |_, mask| mask & !(1 << _UFFDIO_UNREGISTER),
+        ),
+        ioctls("api-ioctls-hold-copy", &["API-004"], "COPY is among the handshake's ioctls", API, |_, mask| {
+            mask | 1 << _UFFDIO_COPY
+        }),
+        ioctls(
+            "api-ioctls-untouched",
+            &["API-001", "API-004"],
+            "the handshake does not write ioctls",
+            API,
+            |call, _| call.argument.field(),
+        ),
     ]
 }
 
@@ -113,33 +152,121 @@ fn registered() -> Vec<Perversion> {
     vec![
         ioctls("range-ioctls-lack-wake", MASKS, "WAKE is missing", REGISTER, move |_, mask| mask & !bit(_UFFDIO_WAKE)),
         ioctls("range-ioctls-lack-copy", MASKS, "COPY is missing", REGISTER, move |_, mask| mask & !bit(_UFFDIO_COPY)),
-        ioctls("range-ioctls-lack-zeropage", &["REG-041", "REG-042"], "ZEROPAGE is missing", REGISTER, move |_, mask| mask & !bit(_UFFDIO_ZEROPAGE)),
-        ioctls("range-ioctls-lack-move", &["REG-041", "REG-042", "REG-046"], "MOVE is missing", REGISTER, move |_, mask| mask & !bit(_UFFDIO_MOVE)),
-        ioctls("range-ioctls-lack-poison", &["REG-041", "REG-042", "REG-043", "REG-046"], "POISON is missing", REGISTER, move |_, mask| mask & !bit(_UFFDIO_POISON)),
-        ioctls("range-ioctls-lack-continue", &["REG-042", "REG-043", "REG-045"], "CONTINUE is missing with MINOR", REGISTER, move |_, mask| mask & !bit(_UFFDIO_CONTINUE)),
-        ioctls("range-ioctls-lack-writeprotect", &["REG-041", "REG-042", "REG-043", "REG-045"], "WRITEPROTECT is missing with WP", REGISTER, move |_, mask| mask & !bit(_UFFDIO_WRITEPROTECT)),
-        ioctls("range-ioctls-hold-continue", &["REG-045"], "CONTINUE is there without MINOR", REGISTER, move |_, mask| mask | bit(_UFFDIO_CONTINUE)),
-        ioctls("range-ioctls-hold-writeprotect", &["REG-045"], "WRITEPROTECT is there without WP", REGISTER, move |_, mask| mask | bit(_UFFDIO_WRITEPROTECT)),
-        ioctls("range-ioctls-hold-rwprotect", &["REG-045"], "RWPROTECT is there without RWP", REGISTER, move |_, mask| mask | bit(_UFFDIO_RWPROTECT)),
-        ioctls("range-ioctls-hold-register", MASKS, "REGISTER is among a range's ioctls", REGISTER, move |_, mask| mask | bit(_UFFDIO_REGISTER)),
-        ioctls("range-ioctls-hold-zeropage-of-hugetlb", &["REG-043", "REG-044", "ZERO-005"], "hugetlb has ZEROPAGE", REGISTER, move |_, mask| mask | bit(_UFFDIO_ZEROPAGE)),
-        ioctls("range-ioctls-hold-move-of-hugetlb", &["REG-043", "REG-044", "REG-046"], "hugetlb has MOVE", REGISTER, move |_, mask| mask | bit(_UFFDIO_MOVE)),
-        ioctls("range-ioctls-of-shmem-lack-move", &["REG-042", "REG-046"], "MOVE is missing with shmem", REGISTER, move |call, mask| {
-            let file = super::vmas::at(call.argument.start()).is_some_and(|vma| vma.shared);
-            if file { mask & !bit(_UFFDIO_MOVE) } else { mask }
+        ioctls(
+            "range-ioctls-lack-zeropage",
+            &["REG-041", "REG-042"],
+            "ZEROPAGE is missing",
+            REGISTER,
+            move |_, mask| mask & !bit(_UFFDIO_ZEROPAGE),
+        ),
+        ioctls(
+            "range-ioctls-lack-move",
+            &["REG-041", "REG-042", "REG-046"],
+            "MOVE is missing",
+            REGISTER,
+            move |_, mask| mask & !bit(_UFFDIO_MOVE),
+        ),
+        ioctls(
+            "range-ioctls-lack-poison",
+            &["REG-041", "REG-042", "REG-043", "REG-046"],
+            "POISON is missing",
+            REGISTER,
+            move |_, mask| mask & !bit(_UFFDIO_POISON),
+        ),
+        ioctls(
+            "range-ioctls-lack-continue",
+            &["REG-042", "REG-043", "REG-045"],
+            "CONTINUE is missing with MINOR",
+            REGISTER,
+            move |_, mask| mask & !bit(_UFFDIO_CONTINUE),
+        ),
+        ioctls(
+            "range-ioctls-lack-writeprotect",
+            &["REG-041", "REG-042", "REG-043", "REG-045"],
+            "WRITEPROTECT is missing with WP",
+            REGISTER,
+            move |_, mask| mask & !bit(_UFFDIO_WRITEPROTECT),
+        ),
+        ioctls(
+            "range-ioctls-hold-continue",
+            &["REG-045"],
+            "CONTINUE is there without MINOR",
+            REGISTER,
+            move |_, mask| mask | bit(_UFFDIO_CONTINUE),
+        ),
+        ioctls(
+            "range-ioctls-hold-writeprotect",
+            &["REG-045"],
+            "WRITEPROTECT is there without WP",
+            REGISTER,
+            move |_, mask| mask | bit(_UFFDIO_WRITEPROTECT),
+        ),
+        ioctls(
+            "range-ioctls-hold-rwprotect",
+            &["REG-045"],
+            "RWPROTECT is there without RWP",
+            REGISTER,
+            move |_, mask| mask | bit(_UFFDIO_RWPROTECT),
+        ),
+        ioctls("range-ioctls-hold-register", MASKS, "REGISTER is among a range's ioctls", REGISTER, move |_, mask| {
+            mask | bit(_UFFDIO_REGISTER)
         }),
-        ioctls("range-ioctls-of-the-first-mapping", &["REG-044"], "the first mapping alone decides about a range's ioctls", REGISTER, move |call, mask| {
-            let several = super::vmas::within(call.argument.start(), call.argument.end()).len() > 1;
-            if several && is_hugetlb(mask) { mask | bit(_UFFDIO_ZEROPAGE) | bit(_UFFDIO_MOVE) } else { mask }
+        ioctls(
+            "range-ioctls-hold-zeropage-of-hugetlb",
+            &["REG-043", "REG-044", "ZERO-005"],
+            "hugetlb has ZEROPAGE",
+            REGISTER,
+            move |_, mask| mask | bit(_UFFDIO_ZEROPAGE),
+        ),
+        ioctls(
+            "range-ioctls-hold-move-of-hugetlb",
+            &["REG-043", "REG-044", "REG-046"],
+            "hugetlb has MOVE",
+            REGISTER,
+            move |_, mask| mask | bit(_UFFDIO_MOVE),
+        ),
+        ioctls(
+            "range-ioctls-of-shmem-lack-move",
+            &["REG-042", "REG-046"],
+            "MOVE is missing with shmem",
+            REGISTER,
+            move |call, mask| {
+                let file = super::vmas::at(call.argument.start()).is_some_and(|vma| vma.shared);
+                if file { mask & !bit(_UFFDIO_MOVE) } else { mask }
+            },
+        ),
+        ioctls(
+            "range-ioctls-of-the-first-mapping",
+            &["REG-044"],
+            "the first mapping alone decides about a range's ioctls",
+            REGISTER,
+            move |call, mask| {
+                let several = super::vmas::within(call.argument.start(), call.argument.end()).len() > 1;
+                if several && is_hugetlb(mask) { mask | bit(_UFFDIO_ZEROPAGE) | bit(_UFFDIO_MOVE) } else { mask }
+            },
+        ),
+        ioctls(
+            "range-ioctls-of-modes-mixed-up",
+            &["REG-045"],
+            "WRITEPROTECT comes with MINOR, CONTINUE with WP",
+            REGISTER,
+            move |call, mask| {
+                let mode = call.argument.mode();
+                let plain = mask & !(bit(_UFFDIO_CONTINUE) | bit(_UFFDIO_WRITEPROTECT));
+                let minor = if mode & UFFDIO_REGISTER_MODE_MINOR == 0 { 0 } else { bit(_UFFDIO_WRITEPROTECT) };
+                plain | minor | if mode & UFFDIO_REGISTER_MODE_WP == 0 { 0 } else { bit(_UFFDIO_CONTINUE) }
+            },
+        ),
+        ioctls("range-ioctls-untouched", MASKS, "REGISTER does not write ioctls", REGISTER, |call, _| {
+            call.argument.field()
         }),
-        ioctls("range-ioctls-of-modes-mixed-up", &["REG-045"], "WRITEPROTECT comes with MINOR, CONTINUE with WP", REGISTER, move |call, mask| {
-            let mode = call.argument.mode();
-            let plain = mask & !(bit(_UFFDIO_CONTINUE) | bit(_UFFDIO_WRITEPROTECT));
-            let minor = if mode & UFFDIO_REGISTER_MODE_MINOR == 0 { 0 } else { bit(_UFFDIO_WRITEPROTECT) };
-            plain | minor | if mode & UFFDIO_REGISTER_MODE_WP == 0 { 0 } else { bit(_UFFDIO_CONTINUE) }
-        }),
-        ioctls("range-ioctls-untouched", MASKS, "REGISTER does not write ioctls", REGISTER, |call, _| call.argument.field()),
         ioctls("range-ioctls-zero", MASKS, "REGISTER writes 0 to ioctls", REGISTER, |_, _| 0),
-        ioctls("range-ioctls-added-to-what-stood-there", &["REG-047"], "REGISTER adds to what stood in ioctls", REGISTER, |call, mask| mask | call.argument.field()),
+        ioctls(
+            "range-ioctls-added-to-what-stood-there",
+            &["REG-047"],
+            "REGISTER adds to what stood in ioctls",
+            REGISTER,
+            |call, mask| mask | call.argument.field(),
+        ),
     ]
 }

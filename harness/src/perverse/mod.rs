@@ -94,11 +94,7 @@ impl Perversion {
     }
 
     /// On these requests with a structure that can be read.
-    fn ioctl(
-        mut self,
-        requests: &'static [u64],
-        hook: impl Fn(&Call<'_>) -> Answer + Send + Sync + 'static,
-    ) -> Self {
+    fn ioctl(mut self, requests: &'static [u64], hook: impl Fn(&Call<'_>) -> Answer + Send + Sync + 'static) -> Self {
         self.ioctls.push((requests, Box::new(hook)));
         self
     }
@@ -169,10 +165,7 @@ impl Perversion {
         self
     }
 
-    fn set_flags(
-        mut self,
-        hook: impl Fn(BorrowedFd<'_>, i32) -> Result<(), Errno> + Send + Sync + 'static,
-    ) -> Self {
+    fn set_flags(mut self, hook: impl Fn(BorrowedFd<'_>, i32) -> Result<(), Errno> + Send + Sync + 'static) -> Self {
         self.set_flags = Some(Box::new(hook));
         self
     }

@@ -63,9 +63,24 @@ fn misreported() -> Vec<Perversion> {
     ));
     list.extend(each(
         [
-            ("copy-partial-is-the-cause", COPY, &["COPY-007"], "a COPY that stops in the middle tells why instead of how far"),
-            ("zeropage-partial-is-the-cause", ZERO, &["ZERO-007"], "a ZEROPAGE that stops in the middle tells why instead of how far"),
-            ("continue-partial-is-the-cause", CONT, &["CONT-005"], "a CONTINUE that stops in the middle tells why instead of how far"),
+            (
+                "copy-partial-is-the-cause",
+                COPY,
+                &["COPY-007"],
+                "a COPY that stops in the middle tells why instead of how far",
+            ),
+            (
+                "zeropage-partial-is-the-cause",
+                ZERO,
+                &["ZERO-007"],
+                "a ZEROPAGE that stops in the middle tells why instead of how far",
+            ),
+            (
+                "continue-partial-is-the-cause",
+                CONT,
+                &["CONT-005"],
+                "a CONTINUE that stops in the middle tells why instead of how far",
+            ),
         ],
         |call| {
             partial(call, |call, _| {
@@ -77,8 +92,18 @@ fn misreported() -> Vec<Perversion> {
     list.extend(each(
         [
             ("copy-partial-a-page-more", COPY, &["COPY-007"], "partial progress of COPY is told a page too far"),
-            ("zeropage-partial-a-page-more", ZERO, &["ZERO-007"], "partial progress of ZEROPAGE is told a page too far"),
-            ("continue-partial-a-page-more", CONT, &["CONT-005"], "partial progress of CONTINUE is told a page too far"),
+            (
+                "zeropage-partial-a-page-more",
+                ZERO,
+                &["ZERO-007"],
+                "partial progress of ZEROPAGE is told a page too far",
+            ),
+            (
+                "continue-partial-a-page-more",
+                CONT,
+                &["CONT-005"],
+                "partial progress of CONTINUE is told a page too far",
+            ),
         ],
         |call| {
             partial(call, |call, done| {
@@ -129,8 +154,18 @@ fn made() -> Vec<Perversion> {
     list.extend(each(
         [
             ("copy-first-page-only", COPY, &["COPY-001"], "COPY of several pages does the first and claims all"),
-            ("zeropage-first-page-only", ZERO, &["ZERO-001"], "ZEROPAGE of several pages does the first and claims all"),
-            ("continue-first-page-only", CONT, &["CONT-001"], "CONTINUE of several pages does the first and claims all"),
+            (
+                "zeropage-first-page-only",
+                ZERO,
+                &["ZERO-001"],
+                "ZEROPAGE of several pages does the first and claims all",
+            ),
+            (
+                "continue-first-page-only",
+                CONT,
+                &["CONT-001"],
+                "CONTINUE of several pages does the first and claims all",
+            ),
         ],
         |call| {
             let (len, page) = (call.argument.len(), call.page_size());
@@ -146,9 +181,24 @@ fn made() -> Vec<Perversion> {
     ));
     list.extend(each(
         [
-            ("copy-last-page-left-out", COPY, &["COPY-001"], "COPY of several pages leaves the last one out and claims all"),
-            ("zeropage-last-page-left-out", ZERO, &["ZERO-001"], "ZEROPAGE of several pages leaves the last one out and claims all"),
-            ("continue-last-page-left-out", CONT, &["CONT-001"], "CONTINUE of several pages leaves the last one out and claims all"),
+            (
+                "copy-last-page-left-out",
+                COPY,
+                &["COPY-001"],
+                "COPY of several pages leaves the last one out and claims all",
+            ),
+            (
+                "zeropage-last-page-left-out",
+                ZERO,
+                &["ZERO-001"],
+                "ZEROPAGE of several pages leaves the last one out and claims all",
+            ),
+            (
+                "continue-last-page-left-out",
+                CONT,
+                &["CONT-001"],
+                "CONTINUE of several pages leaves the last one out and claims all",
+            ),
         ],
         |call| {
             let (len, page) = (call.argument.len(), call.page_size());
@@ -190,7 +240,13 @@ fn made() -> Vec<Perversion> {
             ("zeropage-several-pages-refused", ZERO, &["ZERO-001"], "ZEROPAGE takes one page at a time only"),
             ("continue-several-pages-refused", CONT, &["CONT-001"], "CONTINUE takes one page at a time only"),
         ],
-        |call| if call.argument.len() > call.page_size() && call.argument.is_aligned() { Err(Errno::EINVAL) } else { call.pass() },
+        |call| {
+            if call.argument.len() > call.page_size() && call.argument.is_aligned() {
+                Err(Errno::EINVAL)
+            } else {
+                call.pass()
+            }
+        },
     ));
     list.extend(each(
         [
@@ -219,9 +275,24 @@ fn made() -> Vec<Perversion> {
     ));
     list.extend(each(
         [
-            ("copy-fills-up-to-the-mapping's-end", COPY, &["COPY-021", "COPY-022"], "COPY beyond a mapping fills it up to its end, then fails"),
-            ("zeropage-fills-up-to-the-mapping's-end", ZERO, &["ZERO-011"], "ZEROPAGE beyond a mapping fills it up to its end, then fails"),
-            ("continue-fills-up-to-the-mapping's-end", CONT, &["CONT-009"], "CONTINUE beyond a mapping fills it up to its end, then fails"),
+            (
+                "copy-fills-up-to-the-mapping's-end",
+                COPY,
+                &["COPY-021", "COPY-022"],
+                "COPY beyond a mapping fills it up to its end, then fails",
+            ),
+            (
+                "zeropage-fills-up-to-the-mapping's-end",
+                ZERO,
+                &["ZERO-011"],
+                "ZEROPAGE beyond a mapping fills it up to its end, then fails",
+            ),
+            (
+                "continue-fills-up-to-the-mapping's-end",
+                CONT,
+                &["CONT-009"],
+                "CONTINUE beyond a mapping fills it up to its end, then fails",
+            ),
         ],
         |call| {
             let answer = call.pass();
@@ -234,17 +305,21 @@ fn made() -> Vec<Perversion> {
             answer
         },
     ));
-    list.push(new("copy-unreadable-end-refuses-all", &["COPY-013"], "COPY reads the whole source before it fills the first page").ioctl(
-        COPY,
-        |call| {
+    list.push(
+        new(
+            "copy-unreadable-end-refuses-all",
+            &["COPY-013"],
+            "COPY reads the whole source before it fills the first page",
+        )
+        .ioctl(COPY, |call| {
             let sound = call.argument.is_aligned() && call.argument.len() > PAGE && call.argument.len() < 1 << 30;
             if sound && call.content().is_none() {
                 call.tell_field(-(Errno::EFAULT as i64) as u64);
                 return Err(Errno::EFAULT);
             }
             call.pass()
-        },
-    ));
+        }),
+    );
     list
 }
 

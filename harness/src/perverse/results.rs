@@ -113,14 +113,24 @@ pub(super) fn list() -> Vec<Perversion> {
     list.extend(each(
         [
             ("copy-refusal-writes-0", COPY, &["COPY-009", "COPY-015", "COPY-025"], "copy is zeroed by a refusal"),
-            ("zeropage-refusal-writes-0", ZERO, &["ZERO-008", "ZERO-009", "ZERO-013"], "zeropage is zeroed by a refusal"),
+            (
+                "zeropage-refusal-writes-0",
+                ZERO,
+                &["ZERO-008", "ZERO-009", "ZERO-013"],
+                "zeropage is zeroed by a refusal",
+            ),
             ("continue-refusal-writes-0", CONT, &["CONT-006", "CONT-020"], "mapped is zeroed by a refusal"),
         ],
         |call| on_refusal(call, |_| 0),
     ));
     list.extend(each(
         [
-            ("copy-failure-leaves-field", COPY, &["COPY-006", "COPY-012", "COPY-020"], "copy is not written on failure"),
+            (
+                "copy-failure-leaves-field",
+                COPY,
+                &["COPY-006", "COPY-012", "COPY-020"],
+                "copy is not written on failure",
+            ),
             ("zeropage-failure-leaves-field", ZERO, &["ZERO-006", "ZERO-005"], "zeropage is not written on failure"),
             ("continue-failure-leaves-field", CONT, &["CONT-003", "CONT-004"], "mapped is not written on failure"),
         ],
@@ -136,17 +146,42 @@ pub(super) fn list() -> Vec<Perversion> {
     ));
     list.extend(each(
         [
-            ("copy-failure-writes-positive", COPY, &["COPY-006", "COPY-012", "COPY-020"], "copy is a positive errno on failure"),
-            ("zeropage-failure-writes-positive", ZERO, &["ZERO-006", "ZERO-005"], "zeropage is a positive errno on failure"),
-            ("continue-failure-writes-positive", CONT, &["CONT-003", "CONT-004"], "mapped is a positive errno on failure"),
+            (
+                "copy-failure-writes-positive",
+                COPY,
+                &["COPY-006", "COPY-012", "COPY-020"],
+                "copy is a positive errno on failure",
+            ),
+            (
+                "zeropage-failure-writes-positive",
+                ZERO,
+                &["ZERO-006", "ZERO-005"],
+                "zeropage is a positive errno on failure",
+            ),
+            (
+                "continue-failure-writes-positive",
+                CONT,
+                &["CONT-003", "CONT-004"],
+                "mapped is a positive errno on failure",
+            ),
         ],
         |call| on_failure(call, |field, _| field.wrapping_neg()),
     ));
     list.extend(each(
         [
             ("copy-event-pending-leaves-field", COPY, &["COPY-024"], "copy is not written while an event is pending"),
-            ("zeropage-event-pending-leaves-field", ZERO, &["ZERO-012"], "zeropage is not written while an event is pending"),
-            ("continue-event-pending-leaves-field", CONT, &["CONT-019"], "mapped is not written while an event is pending"),
+            (
+                "zeropage-event-pending-leaves-field",
+                ZERO,
+                &["ZERO-012"],
+                "zeropage is not written while an event is pending",
+            ),
+            (
+                "continue-event-pending-leaves-field",
+                CONT,
+                &["CONT-019"],
+                "mapped is not written while an event is pending",
+            ),
         ],
         |call| {
             call.pass().inspect_err(|_| {

@@ -64,7 +64,11 @@ fn arguments() -> Vec<Perversion> {
         ],
         |call| {
             let argument = call.argument;
-            if argument.is_aligned() || argument.len() == 0 || argument.len() > 1 << 40 { call.pass() } else { call.with(argument.rounded(PAGE)) }
+            if argument.is_aligned() || argument.len() == 0 || argument.len() > 1 << 40 {
+                call.pass()
+            } else {
+                call.with(argument.rounded(PAGE))
+            }
         },
     ));
     list.extend(each(
@@ -92,8 +96,18 @@ fn arguments() -> Vec<Perversion> {
     list.extend(each(
         [
             ("copy-wrapping-is-efault", COPY, &["COPY-009"], "a range of COPY that wraps or is out of reach is EFAULT"),
-            ("zeropage-wrapping-is-efault", ZERO, &["ZERO-008"], "a range of ZEROPAGE that wraps or is out of reach is EFAULT"),
-            ("continue-wrapping-is-efault", CONT, &["CONT-006"], "a range of CONTINUE that wraps or is out of reach is EFAULT"),
+            (
+                "zeropage-wrapping-is-efault",
+                ZERO,
+                &["ZERO-008"],
+                "a range of ZEROPAGE that wraps or is out of reach is EFAULT",
+            ),
+            (
+                "continue-wrapping-is-efault",
+                CONT,
+                &["CONT-006"],
+                "a range of CONTINUE that wraps or is out of reach is EFAULT",
+            ),
         ],
         |call| {
             let top = 0x7fff_ffff_f000;
@@ -117,9 +131,10 @@ fn arguments() -> Vec<Perversion> {
         ],
         |call| call.with(call.argument.with_mode(call.argument.mode() & u64::from(u32::MAX))),
     ));
-    list.push(new("zeropage-mode-of-copy-accepted", &["ZERO-009"], "ZEROPAGE takes and ignores the WP bit of COPY").ioctl(ZERO, |call| {
-        call.with(call.argument.without(FILL_WP))
-    }));
+    list.push(
+        new("zeropage-mode-of-copy-accepted", &["ZERO-009"], "ZEROPAGE takes and ignores the WP bit of COPY")
+            .ioctl(ZERO, |call| call.with(call.argument.without(FILL_WP))),
+    );
     list
 }
 
@@ -155,35 +170,52 @@ fn in_spite() -> Vec<Perversion> {
             call.pass()
         },
     ));
-    list.push(copy("copy-from-nowhere-fills", &["COPY-012"], "COPY from nowhere is EFAULT, and fills with zeros", |call| {
-        let answer = call.pass();
-        if answer == Err(Errno::EFAULT) && call.argument.is_aligned() {
-            let zeros = vec![0_u8; call.page_size() as usize];
-            let words = [call.argument.start(), zeros.as_ptr() as u64, zeros.len() as u64, DONTWAKE, 0];
-            let _ = call.also(UFFDIO_COPY, &words);
+    list.push(copy(
+        "copy-from-nowhere-fills",
+        &["COPY-012"],
+        "COPY from nowhere is EFAULT, and fills with zeros",
+        |call| {
+            let answer = call.pass();
+            if answer == Err(Errno::EFAULT) && call.argument.is_aligned() {
+                let zeros = vec![0_u8; call.page_size() as usize];
+                let words = [call.argument.start(), zeros.as_ptr() as u64, zeros.len() as u64, DONTWAKE, 0];
+                let _ = call.also(UFFDIO_COPY, &words);
+            }
+            answer
+        },
+    ));
+    list.push(copy("copy-from-nowhere-succeeds", &["COPY-012"], "COPY from nowhere succeeds with zeros", |call| {
+        match call.pass() {
+            Err(Errno::EFAULT) if call.argument.is_aligned() && call.argument.len() <= call.page_size() => {
+                let zeros = vec![0_u8; call.argument.len() as usize];
+                call.forget();
+                call.with(call.argument.with_src(zeros.as_ptr() as u64))
+            }
+            answer => answer,
         }
-        answer
     }));
-    list.push(copy("copy-from-nowhere-succeeds", &["COPY-012"], "COPY from nowhere succeeds with zeros", |call| match call.pass() {
-        Err(Errno::EFAULT) if call.argument.is_aligned() && call.argument.len() <= call.page_size() => {
-            let zeros = vec![0_u8; call.argument.len() as usize];
-            call.forget();
-            call.with(call.argument.with_src(zeros.as_ptr() as u64))
-        }
-        answer => answer,
-    }));
-    list.push(copy("copy-without-wp-registration-copies", &["COPY-016"], "MODE_WP that does not suit is refused, and copied", |call| {
-        let answer = call.pass();
-        if answer == Err(Errno::EINVAL) && call.argument.mode() == FILL_WP | call.argument.mode() & DONTWAKE {
-            let failed = call.after();
-            let _ = call.with(call.argument.without(FILL_WP).adding(DONTWAKE));
-            call.tell(failed);
-        }
-        answer
-    }));
-    list.push(new("fill-unwritable-fills-nothing", &["COPY-027"], "where the result field cannot be written nothing is filled").ioctl(FILLS, |call| {
-        if call.is_writable() { call.pass() } else { Err(Errno::EFAULT) }
-    }));
+    list.push(copy(
+        "copy-without-wp-registration-copies",
+        &["COPY-016"],
+        "MODE_WP that does not suit is refused, and copied",
+        |call| {
+            let answer = call.pass();
+            if answer == Err(Errno::EINVAL) && call.argument.mode() == FILL_WP | call.argument.mode() & DONTWAKE {
+                let failed = call.after();
+                let _ = call.with(call.argument.without(FILL_WP).adding(DONTWAKE));
+                call.tell(failed);
+            }
+            answer
+        },
+    ));
+    list.push(
+        new(
+            "fill-unwritable-fills-nothing",
+            &["COPY-027"],
+            "where the result field cannot be written nothing is filled",
+        )
+        .ioctl(FILLS, |call| if call.is_writable() { call.pass() } else { Err(Errno::EFAULT) }),
+    );
     list.push(
         new(
             "result-field-read",
@@ -198,7 +230,9 @@ fn in_spite() -> Vec<Perversion> {
             &["COPY-009", "COPY-015", "ZERO-008", "ZERO-009", "CONT-006"],
             "a refusal is EFAULT where the result field cannot be written",
         )
-        .ioctl(FILLS, |call| if call.is_writable() { call.pass() } else { call.pass().and(Ok(0)).or(Err(Errno::EFAULT)) }),
+        .ioctl(FILLS, |call| {
+            if call.is_writable() { call.pass() } else { call.pass().and(Ok(0)).or(Err(Errno::EFAULT)) }
+        }),
     );
     list
 }
@@ -214,7 +248,11 @@ fn ranges() -> Vec<Perversion> {
         |call| match call.pass() {
             Err(Errno::ENOENT) if state::registered_at(call.argument.start()).is_none() => {
                 let range = [call.argument.start(), call.argument.len()];
-                let mode = if call.request() == UFFDIO_CONTINUE { UFFDIO_REGISTER_MODE_MINOR } else { UFFDIO_REGISTER_MODE_MISSING };
+                let mode = if call.request() == UFFDIO_CONTINUE {
+                    UFFDIO_REGISTER_MODE_MINOR
+                } else {
+                    UFFDIO_REGISTER_MODE_MISSING
+                };
                 if call.also(UFFDIO_REGISTER, &[range[0], range[1], mode, 0]).0.is_err() {
                     return Err(Errno::ENOENT);
                 }
@@ -230,7 +268,12 @@ fn ranges() -> Vec<Perversion> {
         [
             ("copy-part-of-hugepage-accepted", COPY, &["COPY-035"], "COPY to part of a hugepage fills the whole"),
             ("zeropage-of-hugetlb-accepted", ZERO, &["ZERO-005"], "ZEROPAGE of hugetlb succeeds"),
-            ("continue-part-of-hugepage-accepted", CONT, &["CONT-015"], "CONTINUE of part of a hugepage maps the whole"),
+            (
+                "continue-part-of-hugepage-accepted",
+                CONT,
+                &["CONT-015"],
+                "CONTINUE of part of a hugepage maps the whole",
+            ),
         ],
         |call| match call.pass() {
             Err(Errno::EINVAL) if call.after().field() == -(Errno::EINVAL as i64) as u64 => whole_hugepage(call),
@@ -240,8 +283,18 @@ fn ranges() -> Vec<Perversion> {
     list.extend(each(
         [
             ("copy-target-gone-succeeds", COPY, &["COPY-025", "LIFE-001"], "COPY to an exited process succeeds"),
-            ("zeropage-target-gone-succeeds", ZERO, &["ZERO-013", "LIFE-001"], "ZEROPAGE for an exited process succeeds"),
-            ("continue-target-gone-succeeds", CONT, &["CONT-020", "LIFE-001"], "CONTINUE for an exited process succeeds"),
+            (
+                "zeropage-target-gone-succeeds",
+                ZERO,
+                &["ZERO-013", "LIFE-001"],
+                "ZEROPAGE for an exited process succeeds",
+            ),
+            (
+                "continue-target-gone-succeeds",
+                CONT,
+                &["CONT-020", "LIFE-001"],
+                "CONTINUE for an exited process succeeds",
+            ),
         ],
         |call| call.pass().or_else(|errno| if errno == Errno::ESRCH { pretend(call) } else { Err(errno) }),
     ));
@@ -290,35 +343,61 @@ fn strict() -> Vec<Perversion> {
         let missing = mode_of_range(call) & UFFDIO_REGISTER_MODE_MISSING != 0;
         if call.argument.mode() & FILL_WP == 0 || missing { call.pass() } else { Err(Errno::EINVAL) }
     }));
-    list.push(copy("copy-unaligned-source-refused", &["COPY-010", "COPY-036"], "a source that is not aligned is EINVAL", |call| {
-        if call.argument.src().is_multiple_of(PAGE) { call.pass() } else { Err(Errno::EINVAL) }
-    }));
+    list.push(copy(
+        "copy-unaligned-source-refused",
+        &["COPY-010", "COPY-036"],
+        "a source that is not aligned is EINVAL",
+        |call| {
+            if call.argument.src().is_multiple_of(PAGE) { call.pass() } else { Err(Errno::EINVAL) }
+        },
+    ));
     list.push(copy("copy-odd-source-refused", &["COPY-010"], "a source at an odd address is EINVAL", |call| {
         if call.argument.src().is_multiple_of(2) { call.pass() } else { Err(Errno::EINVAL) }
     }));
-    list.push(copy("copy-source-rounded-down", &["COPY-010", "COPY-036"], "a source is rounded down to its page", |call| {
-        call.with(call.argument.with_src(call.argument.src() & !(PAGE - 1)))
-    }));
-    list.push(copy("copy-source-not-faulted-in", &["COPY-014"], "a source page that is not mapped yet is EFAULT", |call| {
-        let mapped = PageState::of(call.argument.src() as usize).map_or(true, |state| state.present());
-        if mapped || !call.argument.is_aligned() {
-            return call.pass();
-        }
-        call.tell_field(-(Errno::EFAULT as i64) as u64);
-        Err(Errno::EFAULT)
-    }));
-    list.push(copy("copy-far-source-is-enoent", &["COPY-011"], "a source beyond the task's addresses is ENOENT", |call| {
-        let far = call.argument.src().checked_add(call.argument.len()).is_none_or(|end| end > 0x7fff_ffff_f000);
-        if far && call.argument.is_aligned() { Err(Errno::ENOENT) } else { call.pass() }
-    }));
-    list.push(new("continue-private-refused", &["CONT-012"], "CONTINUE of a private mapping is EINVAL").ioctl(CONT, |call| {
-        let private = super::vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared);
-        if private { Err(Errno::EINVAL) } else { call.pass() }
-    }));
-    list.push(copy("copy-of-minor-fault-refused", &["CONT-013"], "COPY over a page of the file is EEXIST in private mappings too", |call| {
-        let minor = mode_of_range(call) & UFFDIO_REGISTER_MODE_MINOR != 0 && mode_of_range(call) != u64::MAX;
-        if minor { Err(Errno::EEXIST) } else { call.pass() }
-    }));
+    list.push(copy(
+        "copy-source-rounded-down",
+        &["COPY-010", "COPY-036"],
+        "a source is rounded down to its page",
+        |call| call.with(call.argument.with_src(call.argument.src() & !(PAGE - 1))),
+    ));
+    list.push(copy(
+        "copy-source-not-faulted-in",
+        &["COPY-014"],
+        "a source page that is not mapped yet is EFAULT",
+        |call| {
+            let mapped = PageState::of(call.argument.src() as usize).map_or(true, |state| state.present());
+            if mapped || !call.argument.is_aligned() {
+                return call.pass();
+            }
+            call.tell_field(-(Errno::EFAULT as i64) as u64);
+            Err(Errno::EFAULT)
+        },
+    ));
+    list.push(copy(
+        "copy-far-source-is-enoent",
+        &["COPY-011"],
+        "a source beyond the task's addresses is ENOENT",
+        |call| {
+            let far = call.argument.src().checked_add(call.argument.len()).is_none_or(|end| end > 0x7fff_ffff_f000);
+            if far && call.argument.is_aligned() { Err(Errno::ENOENT) } else { call.pass() }
+        },
+    ));
+    list.push(new("continue-private-refused", &["CONT-012"], "CONTINUE of a private mapping is EINVAL").ioctl(
+        CONT,
+        |call| {
+            let private = super::vmas::at(call.argument.start()).is_some_and(|vma| !vma.shared);
+            if private { Err(Errno::EINVAL) } else { call.pass() }
+        },
+    ));
+    list.push(copy(
+        "copy-of-minor-fault-refused",
+        &["CONT-013"],
+        "COPY over a page of the file is EEXIST in private mappings too",
+        |call| {
+            let minor = mode_of_range(call) & UFFDIO_REGISTER_MODE_MINOR != 0 && mode_of_range(call) != u64::MAX;
+            if minor { Err(Errno::EEXIST) } else { call.pass() }
+        },
+    ));
     list
 }
 
@@ -328,23 +407,29 @@ fn protection() -> Vec<Perversion> {
         PageState::of(call.argument.start() as usize).is_ok_and(|state| state.swapped() && !state.present())
     };
     vec![
-        copy("copy-wp-without-registration-accepted", &["COPY-016"], "MODE_WP is ignored where WP is not registered", |call| {
-            match call.pass() {
+        copy(
+            "copy-wp-without-registration-accepted",
+            &["COPY-016"],
+            "MODE_WP is ignored where WP is not registered",
+            |call| match call.pass() {
                 Err(Errno::EINVAL) if call.argument.mode() & FILL_WP != 0 && call.argument.mode() < 4 => {
                     call.forget();
                     call.with(call.argument.without(FILL_WP))
                 }
                 answer => answer,
+            },
+        ),
+        new(
+            "continue-wp-without-registration-accepted",
+            &["CONT-007"],
+            "MODE_WP is ignored where WP is not registered",
+        )
+        .ioctl(CONT, |call| match call.pass() {
+            Err(Errno::EINVAL) if call.argument.mode() & FILL_WP != 0 && call.argument.mode() < 4 => {
+                call.forget();
+                call.with(call.argument.without(FILL_WP))
             }
-        }),
-        new("continue-wp-without-registration-accepted", &["CONT-007"], "MODE_WP is ignored where WP is not registered").ioctl(CONT, |call| {
-            match call.pass() {
-                Err(Errno::EINVAL) if call.argument.mode() & FILL_WP != 0 && call.argument.mode() < 4 => {
-                    call.forget();
-                    call.with(call.argument.without(FILL_WP))
-                }
-                answer => answer,
-            }
+            answer => answer,
         }),
         copy("copy-wp-ignored", &["COPY-017"], "MODE_WP does not protect", |call| {
             let suits = mode_of_range(call) & 2 != 0;
@@ -362,14 +447,22 @@ fn protection() -> Vec<Perversion> {
             }
             answer
         }),
-        copy("copy-protects-unasked", &["COPY-017", "COPY-019", "COPY-039"], "COPY into a WP range protects unasked", |call| {
-            let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
-            if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
-        }),
-        new("continue-protects-unasked", &["CONT-008"], "CONTINUE in a WP range protects unasked").ioctl(CONT, |call| {
-            let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
-            if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
-        }),
+        copy(
+            "copy-protects-unasked",
+            &["COPY-017", "COPY-019", "COPY-039"],
+            "COPY into a WP range protects unasked",
+            |call| {
+                let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
+                if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
+            },
+        ),
+        new("continue-protects-unasked", &["CONT-008"], "CONTINUE in a WP range protects unasked").ioctl(
+            CONT,
+            |call| {
+                let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
+                if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
+            },
+        ),
         new("zeropage-protects", &["ZERO-015"], "ZEROPAGE in a WP range protects").ioctl(ZERO, |call| {
             let answer = call.pass();
             if answer.is_ok() && mode_of_range(call) & 2 != 0 {
@@ -386,18 +479,25 @@ fn protection() -> Vec<Perversion> {
         copy("copy-over-poison-refused", &["COPY-040"], "COPY over a poison marker is EEXIST", move |call| {
             if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
         }),
-        new("continue-over-poison-refused", &["CONT-018"], "CONTINUE over a poison marker is EEXIST").ioctl(CONT, move |call| {
-            if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
-        }),
-        new("zeropage-over-marker-accepted", &["ZERO-014"], "ZEROPAGE over a marker of anonymous memory succeeds").ioctl(ZERO, move |call| {
-            let marker = is_marker(call);
-            match call.pass() {
-                Err(Errno::EEXIST) if marker => pretend(call),
-                answer => answer,
-            }
-        }),
-        new("zeropage-over-marker-refused", &["ZERO-014"], "ZEROPAGE over a marker of shared memory is EEXIST").ioctl(ZERO, move |call| {
-            if is_marker(call) { Err(Errno::EEXIST) } else { call.pass() }
-        }),
+        new("continue-over-poison-refused", &["CONT-018"], "CONTINUE over a poison marker is EEXIST").ioctl(
+            CONT,
+            move |call| {
+                if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
+            },
+        ),
+        new("zeropage-over-marker-accepted", &["ZERO-014"], "ZEROPAGE over a marker of anonymous memory succeeds")
+            .ioctl(ZERO, move |call| {
+                let marker = is_marker(call);
+                match call.pass() {
+                    Err(Errno::EEXIST) if marker => pretend(call),
+                    answer => answer,
+                }
+            }),
+        new("zeropage-over-marker-refused", &["ZERO-014"], "ZEROPAGE over a marker of shared memory is EEXIST").ioctl(
+            ZERO,
+            move |call| {
+                if is_marker(call) { Err(Errno::EEXIST) } else { call.pass() }
+            },
+        ),
     ]
 }

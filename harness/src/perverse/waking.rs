@@ -128,7 +128,9 @@ fn by_fills(fill: &'static Fill) -> Vec<Perversion> {
         on(names[2], fill.wakes, "only who waits for the first page is woken")
             .ioctl(fill.request, |call| waking(call, |start, done, page| (start, done.min(page)))),
         on(names[3], fill.wakes, "who waits for the last page is not woken, unless it is the only one")
-            .ioctl(fill.request, |call| waking(call, |start, done, page| (start, if done > page { done - page } else { done }))),
+            .ioctl(fill.request, |call| {
+                waking(call, |start, done, page| (start, if done > page { done - page } else { done }))
+            }),
         on(names[4], fill.wakes, "who waits for the page behind is woken too")
             .ioctl(fill.request, |call| waking(call, |start, done, page| (start, done + page))),
         on(names[5], fill.wakes, "who waits for the page before is woken too")
@@ -140,7 +142,8 @@ fn by_fills(fill: &'static Fill) -> Vec<Perversion> {
             }
             answer
         }),
-        on(names[7], fill.partial, "a fill that stops in the middle wakes nobody").ioctl(fill.request, |call| partial(call, |_, _| {})),
+        on(names[7], fill.partial, "a fill that stops in the middle wakes nobody")
+            .ioctl(fill.request, |call| partial(call, |_, _| {})),
         on(names[8], fill.partial, "a fill that stops in the middle wakes the whole range")
             .ioctl(fill.request, |call| partial(call, |call, _| call.wake(call.argument.start(), call.argument.len()))),
         on(names[9], fill.failure, "a fill that fails at once wakes its range").ioctl(fill.request, |call| {
@@ -180,14 +183,28 @@ fn by_wake() -> Vec<Perversion> {
             let page = call.page_size();
             if call.argument.len() > page { call.with(call.argument.with_len(page)) } else { call.pass() }
         }),
-        wake("wake-all-but-the-last-page", &["WAKE-001"], "who waits for the last page is not woken, unless it is the only one", |call| {
-            let (len, page) = (call.argument.len(), call.page_size());
-            if len > page && len < 1 << 40 { call.with(call.argument.with_len(len - page)) } else { call.pass() }
-        }),
-        wake("wake-all-but-the-first-page", &["WAKE-001"], "who waits for the first page is not woken, unless it is the only one", |call| {
-            let (len, page, start) = (call.argument.len(), call.page_size(), call.argument.start());
-            if len > page && len < 1 << 40 { call.with(call.argument.with_start(start + page).with_len(len - page)) } else { call.pass() }
-        }),
+        wake(
+            "wake-all-but-the-last-page",
+            &["WAKE-001"],
+            "who waits for the last page is not woken, unless it is the only one",
+            |call| {
+                let (len, page) = (call.argument.len(), call.page_size());
+                if len > page && len < 1 << 40 { call.with(call.argument.with_len(len - page)) } else { call.pass() }
+            },
+        ),
+        wake(
+            "wake-all-but-the-first-page",
+            &["WAKE-001"],
+            "who waits for the first page is not woken, unless it is the only one",
+            |call| {
+                let (len, page, start) = (call.argument.len(), call.page_size(), call.argument.start());
+                if len > page && len < 1 << 40 {
+                    call.with(call.argument.with_start(start + page).with_len(len - page))
+                } else {
+                    call.pass()
+                }
+            },
+        ),
         wake("wake-one-page-more", &["WAKE-002"], "who waits for the page behind is woken too", |call| {
             let answer = call.pass();
             if answer.is_ok() {
@@ -219,22 +236,33 @@ fn by_wake() -> Vec<Perversion> {
             let known = state::own_at(call.fd, call.argument.start()).is_some();
             call.pass().and_then(|value| if known { Ok(value) } else { Err(Errno::ENOENT) })
         }),
-        wake("wake-unregistered-ignored", &["UNREG-010", "WAKE-004"], "WAKE of an unregistered range succeeds and wakes nobody", |call| {
-            let known = state::own_at(call.fd, call.argument.start()).is_some();
-            if known || !call.argument.is_aligned() { call.pass() } else { Ok(0) }
-        }),
+        wake(
+            "wake-unregistered-ignored",
+            &["UNREG-010", "WAKE-004"],
+            "WAKE of an unregistered range succeeds and wakes nobody",
+            |call| {
+                let known = state::own_at(call.fd, call.argument.start()).is_some();
+                if known || !call.argument.is_aligned() { call.pass() } else { Ok(0) }
+            },
+        ),
         wake("wake-unmapped-refused", &["WAKE-004"], "an unmapped range is ENOENT", |call| {
             let mapped = !super::vmas::within(call.argument.start(), call.argument.end()).is_empty();
             call.pass().and_then(|value| if mapped { Ok(value) } else { Err(Errno::ENOENT) })
         }),
         wake("wake-of-nobody-is-eagain", &["WAKE-004"], "WAKE fails if it wakes nobody", |call| {
-            let waiters = || honest::fdinfo(call.fd).ok()?.lines().find_map(|line| line.strip_prefix("total:\t").map(str::to_owned));
+            let waiters = || {
+                honest::fdinfo(call.fd).ok()?.lines().find_map(|line| line.strip_prefix("total:\t").map(str::to_owned))
+            };
             let before = waiters();
             call.pass().and_then(|value| if waiters() == before { Err(Errno::EAGAIN) } else { Ok(value) })
         }),
         wake("wake-returns-1", &["WAKE-001"], "WAKE returns 1", |call| call.pass().map(|_| 1)),
         wake("wake-unaligned-accepted", &["WAKE-005"], "an unaligned range is rounded", |call| {
-            if call.argument.len() == 0 || call.argument.is_aligned() { call.pass() } else { call.with(call.argument.rounded(PAGE)) }
+            if call.argument.len() == 0 || call.argument.is_aligned() {
+                call.pass()
+            } else {
+                call.with(call.argument.rounded(PAGE))
+            }
         }),
         wake("wake-unaligned-wakes", &["WAKE-005"], "an unaligned range is refused, and woken", |call| {
             let answer = call.pass();
@@ -257,9 +285,13 @@ fn by_wake() -> Vec<Perversion> {
         wake("wake-bad-range-accepted", &["WAKE-005"], "a range that wraps or is out of reach succeeds", |call| {
             call.pass().or_else(|errno| if call.argument.is_aligned() { Ok(0) } else { Err(errno) })
         }),
-        new("wake-efault-is-einval", &["WAKE-005"], "a structure out of reach is EINVAL").unread(|_, request, answer| {
-            answer.map_err(|errno| if request == UFFDIO_WAKE && errno == Errno::EFAULT { Errno::EINVAL } else { errno })
-        }),
+        new("wake-efault-is-einval", &["WAKE-005"], "a structure out of reach is EINVAL").unread(
+            |_, request, answer| {
+                answer.map_err(
+                    |errno| if request == UFFDIO_WAKE && errno == Errno::EFAULT { Errno::EINVAL } else { errno },
+                )
+            },
+        ),
         wake("wake-writes-its-argument", &["WAKE-005"], "WAKE is EFAULT if its structure cannot be written", |call| {
             let answer = call.pass();
             if answer.is_ok() && !call.is_writable() { Err(Errno::EFAULT) } else { answer }
@@ -286,36 +318,50 @@ fn by_wake() -> Vec<Perversion> {
 
 fn by_others() -> Vec<Perversion> {
     vec![
-        new("fill-through-another-wakes", &["COPY-023"], "a fill through another userfaultfd wakes the owner's waiters").ioctl(
+        new(
+            "fill-through-another-wakes",
+            &["COPY-023"],
+            "a fill through another userfaultfd wakes the owner's waiters",
+        )
+        .ioctl(&[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE], |call| {
+            let answer = call.pass();
+            if answer.is_ok() {
+                for other in state::others(call.fd) {
+                    let words = [call.argument.start(), call.argument.len()];
+                    let _ = super::call::also(other, UFFDIO_WAKE, &words, call.argument);
+                }
+            }
+            answer
+        }),
+        new("fill-through-another-refused", &["COPY-023"], "a fill through another userfaultfd is refused").ioctl(
+            &[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE],
+            |call| {
+                let start = call.argument.start();
+                let foreign = state::own_at(call.fd, start).is_none() && state::registered_at(start).is_some();
+                if foreign { Err(Errno::EINVAL) } else { call.pass() }
+            },
+        ),
+        new("fill-unwritable-wakes", &["COPY-027"], "a fill wakes although its answer cannot be written").ioctl(
             &[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE],
             |call| {
                 let answer = call.pass();
-                if answer.is_ok() {
-                    for other in state::others(call.fd) {
-                        let words = [call.argument.start(), call.argument.len()];
-                        let _ = super::call::also(other, UFFDIO_WAKE, &words, call.argument);
-                    }
+                if answer == Err(Errno::EFAULT) && call.after().field() == call.argument.field() {
+                    call.wake(call.argument.start(), call.argument.len());
                 }
                 answer
             },
         ),
-        new("fill-through-another-refused", &["COPY-023"], "a fill through another userfaultfd is refused").ioctl(&[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE], |call| {
-            let start = call.argument.start();
-            let foreign = state::own_at(call.fd, start).is_none() && state::registered_at(start).is_some();
-            if foreign { Err(Errno::EINVAL) } else { call.pass() }
-        }),
-        new("fill-unwritable-wakes", &["COPY-027"], "a fill wakes although its answer cannot be written").ioctl(&[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE], |call| {
-            let answer = call.pass();
-            if answer == Err(Errno::EFAULT) && call.after().field() == call.argument.field() {
-                call.wake(call.argument.start(), call.argument.len());
-            }
-            answer
-        }),
-        new("copy-with-wp-wakes-nobody", &["COPY-004", "COPY-017"], "COPY with MODE_WP wakes nobody").ioctl(&[UFFDIO_COPY], |call| {
-            if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
-        }),
-        new("continue-with-wp-wakes-nobody", &["CONT-008", "CONT-014"], "CONTINUE with MODE_WP wakes nobody").ioctl(&[UFFDIO_CONTINUE], |call| {
-            if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
-        }),
+        new("copy-with-wp-wakes-nobody", &["COPY-004", "COPY-017"], "COPY with MODE_WP wakes nobody").ioctl(
+            &[UFFDIO_COPY],
+            |call| {
+                if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
+            },
+        ),
+        new("continue-with-wp-wakes-nobody", &["CONT-008", "CONT-014"], "CONTINUE with MODE_WP wakes nobody").ioctl(
+            &[UFFDIO_CONTINUE],
+            |call| {
+                if call.argument.mode() & FILL_WP == 0 { call.pass() } else { call.quietly() }
+            },
+        ),
     ]
 }

@@ -20,7 +20,7 @@ use super::{FAILED, PASSED, ProveArguments, Usage, print};
 use crate::statements;
 
 /// Cases that hang under one perversion until the others are left alone.
-const MOST_HANGS: usize = 6;
+const MOST_HANGS: usize = 12;
 
 /// The cases that a line of the matrix names.
 const NAMED: usize = 4;
@@ -61,7 +61,8 @@ struct Proof {
 pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
     let perversions = choose(arguments)?;
     if arguments.list {
-        let text: String = perversions.iter().map(|p| format!("{:<48} {} [{}]\n", p.name, p.what, p.breaks.join(" "))).collect();
+        let text: String =
+            perversions.iter().map(|p| format!("{:<48} {} [{}]\n", p.name, p.what, p.breaks.join(" "))).collect();
         print(&format!("{text}{} perversions\n", perversions.len()))?;
         return Ok(PASSED);
     }
@@ -274,7 +275,12 @@ impl Proof {
         } else if self.survived() {
             format!("{:<44} SURVIVED [{}] {}", self.perversion, self.breaks.join(" "), self.what)
         } else {
-            format!("{:<44} killed by {} cases: {}", self.perversion, self.killed_by.len(), grouped(self.killed_by.keys()))
+            format!(
+                "{:<44} killed by {} cases: {}",
+                self.perversion,
+                self.killed_by.len(),
+                grouped(self.killed_by.keys())
+            )
         };
         let others = [
             ("blind", self.blind.len()),
@@ -321,8 +327,7 @@ fn grouped<'a>(names: impl Iterator<Item = &'a String>) -> String {
 
 /// The cases that no perversion makes fail, of areas that have perversions.
 fn idle(usable: &[Case], proofs: &[Proof], perversions: &[&'static Perversion]) -> Vec<String> {
-    let killers: BTreeSet<&str> =
-        proofs.iter().flat_map(|proof| proof.killed_by.keys()).map(String::as_str).collect();
+    let killers: BTreeSet<&str> = proofs.iter().flat_map(|proof| proof.killed_by.keys()).map(String::as_str).collect();
     let areas: BTreeSet<&str> =
         perversions.iter().flat_map(|p| p.breaks).filter_map(|id| id.split('-').next()).collect();
     usable
