@@ -22,7 +22,7 @@ pub use call::{Call, Request};
 pub use stage::Stage;
 
 use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::{Memory, Page, Pattern};
+use uffd_harness::memory::{Class, Memory, Page, Pattern};
 use uffd_harness::need::Need;
 use uffd_harness::uapi::UFFD_FEATURE_WP_UNPOPULATED;
 use uffd_harness::{Errno, Error, sys};
@@ -82,7 +82,7 @@ pub fn discard(page: Page, memory: Memory) -> Result<bool, Stop> {
     let advice = if memory.is_shared() { libc::MADV_REMOVE } else { libc::MADV_DONTNEED };
     match sys::advise(page.start, page.size, advice) {
         Ok(()) => Ok(true),
-        Err(Errno::EINVAL) if memory.is_hugetlb() => Ok(false),
+        Err(Errno::EINVAL) if memory.class() == Class::HugetlbPrivate => Ok(false),
         Err(errno) => Err(Error::call(format!("madvise({advice})"), errno).into()),
     }
 }

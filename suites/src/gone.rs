@@ -3,8 +3,8 @@
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
-use uffd_harness::actor::Target;
-use uffd_harness::case::{Axis, Stop};
+use uffd_harness::actor::{Target, task};
+use uffd_harness::case::{Axis, Outcome, Stop};
 use uffd_harness::memory::Memory;
 use uffd_harness::mode::Mode;
 use uffd_harness::uapi::UFFD_API;
@@ -42,21 +42,38 @@ pub fn target(how: Gone, memory: Memory, mode: Option<Mode>) -> Result<Lost, Sto
             }
             Ok((uffd, region))
         },
-        |_, _| match how {
-            Gone::Exited => 0,
-            Gone::Execed => sys::exec_self_and_hold(input.as_fd()) as i32,
+        |_, cue| {
+            cue.wait();
+            match how {
+                Gone::Exited => 0,
+                Gone::Execed => sys::exec_self_and_hold(input.as_fd()) as i32,
+            }
         },
     )?;
-    match how {
-        Gone::Exited => {
-            target.process.wait()?;
-        }
-        // The target's end of the connection closes when the new program is in place, and is never written to.
-        Gone::Execed => {
-            let _ = target.hear();
-        }
-    }
+    lose(&mut target, how)?;
     Ok(Lost { target, _hold: hold })
+}
+
+/// Lets the target go on to its end or to another program, and waits until its old memory is gone.
+pub fn lose(target: &mut Target, gone: Gone) -> Outcome {
+    target.cue()?;
+    if gone == Gone::Exited {
+        target.process.wait()?;
+        return Ok(());
+    }
+    // The target's end of the connection closes on exec, after the old memory went.
+    while target.hear().is_ok() {}
+    let pid = target.process.pid();
+    loop {
+        let name = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if name.starts_with(b"uffd-conformance-hold") {
+            return Ok(());
+        }
+        if !task::is_alive(pid, pid) {
+            return Err(Error::Other("the target did not get to execute a program".to_owned()).into());
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// What is left of a target without its memory: the userfaultfd and the addresses.

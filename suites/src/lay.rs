@@ -67,12 +67,6 @@ pub fn aligned(content: BorrowedFd<'_>, size: usize) -> Result<[usize; 2], Stop>
     Ok([first, first + size])
 }
 
-/// Whether the page holds just these bytes.
-pub fn holds(page: Page, bytes: &[u8]) -> bool {
-    let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
-    bytes.len() == page.size && sys::differing_word(page.start, page.size / 8, |index| word(index * 8)).is_none()
-}
-
 /// Leaves nothing where the page was.
 pub fn hole(page: Page) -> Outcome {
     sys::unmap(page.start, page.size).map_err(|errno| Error::call("munmap", errno).into())

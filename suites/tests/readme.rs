@@ -31,5 +31,8 @@ fn the_quoted_case_and_its_statement_are_real() {
     let (cases, statements) = (blocks("rust"), blocks("toml"));
     assert_eq!((cases.len(), statements.len()), (1, 1));
     assert!(source("src/unregister/waiters.rs").contains(&cases[0]), "the quoted case is not in the source");
-    assert!(source("statements/unregister.toml").contains(&statements[0]), "the quoted statement is not in the catalogue");
+    assert!(
+        source("statements/unregister.toml").contains(&statements[0]),
+        "the quoted statement is not in the catalogue"
+    );
 }

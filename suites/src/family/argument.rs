@@ -1,14 +1,11 @@
 //! Arguments that the kernel cannot read, and result fields that it cannot write.
 
-use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::Memory;
-use uffd_harness::uffd::{Range, Reply, SENTINEL};
-use uffd_harness::{Errno, sys};
+use uffd_harness::sys;
+use uffd_harness::uffd::SENTINEL;
 
 use super::{Call, Request, Stage, about};
 use crate::argument::{Flaw, flawed};
-use crate::ensure_eq;
-use crate::expect::Expect as _;
+use crate::prelude::*;
 
 /// Where the request lies so that it has this flaw.
 fn places(request: Request, flaw: Flaw) -> Result<Vec<usize>, Stop> {

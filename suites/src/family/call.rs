@@ -1,12 +1,8 @@
 //! The ioctls on a range, as data: what each takes, what it writes, where it works.
 
-use uffd_harness::memory::{Memory, Pattern};
-use uffd_harness::mode::Mode;
-use uffd_harness::uapi::*;
-use uffd_harness::uffd::{Range, Reply, SENTINEL, Uffd};
+use uffd_harness::uffd::SENTINEL;
 
-use crate::axes::Resolver;
-use crate::given::Scene;
+use crate::prelude::*;
 
 /// An ioctl on a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,15 +123,6 @@ impl Call {
     /// A call of it on a range, valid or not.
     pub const fn on(self, range: Range, src: u64, mode: u64) -> Request {
         Request { call: self, range, src, mode }
-    }
-
-    /// Whether it can work on this memory at all.
-    pub const fn fits(self, memory: Memory) -> bool {
-        match self {
-            Self::Zeropage => !memory.is_hugetlb(),
-            Self::Move => memory.is_anon(),
-            _ => memory.can_fault(self.register_mode()),
-        }
     }
 }
 

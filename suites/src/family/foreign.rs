@@ -1,15 +1,10 @@
 //! A second userfaultfd of the same process.
 
-use uffd_harness::actor::{Access, Actor};
-use uffd_harness::case::Outcome;
-use uffd_harness::memory::Memory;
-use uffd_harness::mode::Mode;
-use uffd_harness::uffd::{Range, Uffd};
+use uffd_harness::sys;
 
 use super::range::end_of_memory;
 use super::{Call, Stage, all_absent};
-use crate::expect::{Expect as _, Messages as _, Watch as _};
-use crate::given::{self, Scene};
+use crate::prelude::*;
 
 /// Another userfaultfd may fill the page, but neither that nor its wake wakes the thread that waits at this one.
 pub fn fills_without_waking(call: Call, memory: Memory) -> Outcome {
@@ -31,14 +26,14 @@ pub fn wakes_only_its_own(memory: Memory) -> Outcome {
         let waiter = Actor::access(Access::Read, pages[index].at(0))?;
         let sleep = waiter.falls_asleep()?;
         uffd.fault_at(0, pages[index].start)?;
-        Ok::<_, uffd_harness::case::Stop>((waiter, sleep))
+        Ok::<_, Stop>((waiter, sleep))
     };
     let (our_waiter, our_sleep) = sleeper(&ours.uffd, 0)?;
     let (their_waiter, their_sleep) = sleeper(&theirs.uffd, 1)?;
     ours.uffd.wake(pages[1].range()).succeeds()?;
     our_waiter.is_still_in(our_sleep)?;
     their_waiter.is_still_in(their_sleep)?;
-    let first = uffd_harness::sys::page_size() as u64 * 256;
+    let first = sys::page_size() as u64 * 256;
     ours.uffd.wake(Range::new(first, end_of_memory()? - first)).succeeds()?;
     our_waiter.faults_again(our_sleep)?;
     their_waiter.is_still_in(their_sleep)?;

@@ -2,16 +2,10 @@
 //!
 //! The copy stands still inside the kernel, without any lock, for as long as the case wants.
 
-use uffd_harness::actor::{Actor, Sleep};
-use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::{Memory, Page, Pattern, Region};
-use uffd_harness::mode::Mode;
 use uffd_harness::sys;
-use uffd_harness::uffd::{Reply, Uffd};
 
 use super::Request;
-use crate::expect::{Expect as _, Messages as _, Watch as _};
-use crate::given;
+use crate::prelude::*;
 
 /// A source with one base page missing.
 pub struct Frozen {

@@ -2,20 +2,14 @@
 
 use std::os::fd::AsFd as _;
 
+use uffd_harness::actor::Target;
 use uffd_harness::actor::target::Cue;
-use uffd_harness::actor::{Target, task};
-use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::memory::page_state::PageState;
-use uffd_harness::memory::{Memory, Region};
-use uffd_harness::mode::Mode;
-use uffd_harness::uffd::{Reply, Uffd};
-use uffd_harness::{Errno, Error, sys};
+use uffd_harness::{Error, sys};
 
 use super::{Call, Request};
-use crate::ensure;
-use crate::expect::{Expect as _, Messages as _};
-use crate::given::{self, Scene};
-use crate::gone::Gone;
+use crate::gone::{Gone, lose};
+use crate::prelude::*;
 
 /// A region of two pages in the target, with both in the page cache for a MINOR mode.
 fn set_up(call: Call, memory: Memory) -> Result<(Uffd, Region), Stop> {
@@ -28,28 +22,6 @@ fn set_up(call: Call, memory: Memory) -> Result<(Uffd, Region), Stop> {
     }
     given::register(&uffd, region.range(), mode)?;
     Ok((uffd, region))
-}
-
-/// The target, once its old memory is gone.
-fn lose(target: &mut Target, gone: Gone) -> Outcome {
-    target.cue()?;
-    if gone == Gone::Exited {
-        target.process.wait()?;
-        return Ok(());
-    }
-    // The target's end of the connection closes on exec, after the old memory went.
-    while target.hear().is_ok() {}
-    let pid = target.process.pid();
-    loop {
-        let name = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if name.starts_with(b"uffd-conformance-hold") {
-            return Ok(());
-        }
-        if !task::is_alive(pid, pid) {
-            return Err(Error::Other("the target did not get to execute a program".to_owned()).into());
-        }
-        std::thread::yield_now();
-    }
 }
 
 /// The ioctl works on the target's first page; when the target is gone its answer for the second page is as `expected`.

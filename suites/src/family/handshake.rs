@@ -1,12 +1,7 @@
 //! Every ioctl before the handshake.
 
-use uffd_harness::Errno;
-use uffd_harness::case::Outcome;
-use uffd_harness::memory::Memory;
-
 use super::{Call, Stage, about};
-use crate::expect::Expect as _;
-use crate::given;
+use crate::prelude::*;
 
 /// Before the handshake the ioctl gives `EINVAL`, whatever its argument; after it the same call works.
 pub fn nothing_works_before_it(call: Call, memory: Memory) -> Outcome {

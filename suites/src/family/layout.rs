@@ -1,17 +1,10 @@
 //! Ranges that are not wholly inside one registered mapping.
 
-use uffd_harness::actor::{Access, Actor, Sleep};
-use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::{Memory, Page, Region, vma};
-use uffd_harness::mode::Mode;
-use uffd_harness::uapi::UFFD_PAGEFAULT_FLAG_MINOR;
-use uffd_harness::uffd::{Range, Uffd};
-use uffd_harness::{Errno, Error, sys};
+use uffd_harness::memory::vma;
+use uffd_harness::{Error, sys};
 
 use super::{Call, Request, about, advise, all_absent, first_byte, holds};
-use crate::ensure_eq;
-use crate::expect::{Expect as _, Messages as _, Watch as _};
-use crate::given::{self, Scene};
+use crate::prelude::*;
 
 /// A region that is not registered yet, and the calls on it.
 struct Ground {
@@ -73,17 +66,14 @@ impl Ground {
         self.uffd.fault_at(flags, self.page(index).start)?;
         Ok((waiter, sleep))
     }
-
-    fn is_split(&self, range: Range) -> Outcome {
-        if vma::count(range)? > 1 {
-            return Ok(());
-        }
-        Err(Error::Other("the mapping was not split".to_owned()).into())
-    }
 }
 
-fn unmap(page: Page) -> Outcome {
-    sys::unmap(page.start, page.size).map_err(|errno| Error::call("munmap", errno).into())
+/// The set-up did what it should: there is more than one mapping in the range.
+fn is_split(range: Range) -> Outcome {
+    if vma::count(range)? > 1 {
+        return Ok(());
+    }
+    Err(Error::Other("the mapping was not split".to_owned()).into())
 }
 
 /// A range that is not registered, not any more, or not mapped at all gives `ENOENT`; once registered it is filled.
@@ -95,7 +85,7 @@ pub fn unregistered_is_not_found(call: Call, memory: Memory) -> Outcome {
     ground.uffd.unregister(ground.region.range()).succeeds()?;
     ground.is_not_found(1, 1, &[1, 2]).map_err(about("not registered any more"))?;
     ground.register(&ground.uffd, 0, 3)?;
-    unmap(ground.page(1))?;
+    lay::hole(ground.page(1))?;
     ground.is_not_found(1, 1, &[1, 2]).map_err(about("not mapped"))?;
     ground.is_filled(2)?;
     ground.uffd.has_nothing_to_read()
@@ -107,7 +97,7 @@ pub fn two_mappings_are_not_one_range(call: Call, memory: Memory) -> Outcome {
     ground.register(&ground.uffd, 0, 3)?;
     // Another flag makes another mapping of the middle page, and changes nothing else.
     advise(ground.page(1), libc::MADV_DONTFORK)?;
-    ground.is_split(ground.region.pages(0, 2))?;
+    is_split(ground.region.pages(0, 2))?;
     let (waiter, sleep) = ground.wait_on(1)?;
     for (first, count) in [(0, 2), (1, 2), (0, 3)] {
         ground.is_not_found(first, count, &[0, 1, 2])?;
@@ -156,7 +146,7 @@ pub fn past_the_end_is_not_found(call: Call, memory: Memory) -> Outcome {
     let (waiter, sleep) = ground.wait_on(1)?;
     // Behind the region lies an inaccessible mapping.
     ground.is_not_found(1, len, &[0, 1]).map_err(about("another mapping behind the end"))?;
-    unmap(ground.page(len))?;
+    lay::hole(ground.page(len))?;
     ground.is_not_found(1, len, &[0, 1]).map_err(about("nothing behind the end"))?;
     waiter.is_still_in(sleep)?;
     ground.is_filled(1)?;

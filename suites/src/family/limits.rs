@@ -2,19 +2,11 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use uffd_harness::actor::{Access, Actor};
-use uffd_harness::case::{Outcome, variant};
-use uffd_harness::memory::{Memory, Page, regular_file};
-use uffd_harness::mode::Mode;
-use uffd_harness::uapi::UFFD_FEATURE_WP_ASYNC;
-use uffd_harness::uffd::{Range, Reply};
-use uffd_harness::{Errno, Error, sys};
+use uffd_harness::memory::regular_file;
+use uffd_harness::{Error, sys};
 
 use super::{Call, all_absent, first_byte, holds};
-use crate::expect::{Expect as _, Messages as _, Watch as _, broken};
-use crate::given::{self, Scene};
-use crate::lay;
-use crate::{ensure, ensure_eq};
+use crate::prelude::*;
 
 /// `ftruncate` of the file behind a mapping.
 pub fn truncate(file: BorrowedFd<'_>, len: usize) -> Outcome {
@@ -42,7 +34,7 @@ pub fn nothing_is_filled_behind_the_end_of_the_file(call: Call, memory: Memory, 
     let file = lay::file_of(&scene.region)?;
     let source = given::source(3 * size, call.content(0))?;
     (0..3).for_each(|index| call.content(index).fill(source.start() + index * size, size));
-    let fill = |first: usize, count: usize| {
+    let call_on = |first: usize, count: usize| {
         call.on(scene.region.pages(first, count), (source.start() + first * size) as u64, 0).make(&scene.uffd)
     };
     let waiter = Actor::access(Access::Read, scene.page(2).at(0))?;
@@ -50,10 +42,10 @@ pub fn nothing_is_filled_behind_the_end_of_the_file(call: Call, memory: Memory, 
     scene.uffd.fault()?;
     // A hugetlb file ends with a page; a page of the cache that the end cuts in two loses what is behind it.
     truncate(file, if memory.is_hugetlb() || call == Call::Continue { 2 * size } else { size + 1 })?;
-    fails_with_one_of(fill(2, 1), errnos)?;
-    fill(1, 2).stops_after(size as u64)?;
+    fails_with_one_of(call_on(2, 1), errnos)?;
+    call_on(1, 2).stops_after(size as u64)?;
     holds(scene.page(1), call.content(1))?;
-    fails_with_one_of(fill(2, 1), errnos)?;
+    fails_with_one_of(call_on(2, 1), errnos)?;
     all_absent([scene.page(0), scene.page(2)])?;
     waiter.is_still_in(sleep)?;
     scene.uffd.has_nothing_to_read()?;
@@ -61,7 +53,7 @@ pub fn nothing_is_filled_behind_the_end_of_the_file(call: Call, memory: Memory, 
     if let Some(alias) = &scene.alias {
         alias.page(2).fill(call.content(2));
     }
-    fill(2, 1).does(size as u64)?;
+    call_on(2, 1).does(size as u64)?;
     ensure_eq!(waiter.is_woken()?, first_byte(call.content(2)), "the byte that the waiter read");
     holds(scene.page(2), call.content(2))?;
     scene.uffd.has_nothing_to_read()

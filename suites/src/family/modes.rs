@@ -1,11 +1,7 @@
 //! Mode bits that an ioctl does not define.
 
-use uffd_harness::Errno;
-use uffd_harness::case::Outcome;
-use uffd_harness::memory::Memory;
-
 use super::{Call, Stage, about};
-use crate::expect::Expect as _;
+use crate::prelude::*;
 
 /// Each bit that the ioctl does not define is refused with `EINVAL`, alone and beside every defined one; nothing changes.
 pub fn unknown_bits_are_refused(call: Call, memory: Memory) -> Outcome {

@@ -1,17 +1,9 @@
 //! A call that stops at one page of its range: what it did before that page, and what it left alone from there on.
 
-use uffd_harness::actor::{Access, Actor, Sleep};
-use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::{Memory, Page, Pattern, Region};
-use uffd_harness::mode::Mode;
-use uffd_harness::uapi::UFFD_PAGEFAULT_FLAG_MINOR;
-use uffd_harness::uffd::Uffd;
-use uffd_harness::{Errno, Error, sys};
+use uffd_harness::{Error, sys};
 
 use super::{Call, Request, about, all_absent, first_byte, holds};
-use crate::ensure_eq;
-use crate::expect::{Expect as _, Messages as _, Watch as _};
-use crate::given::{self, Scene};
+use crate::prelude::*;
 
 /// What stops the call at a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +187,7 @@ impl Track {
 
 /// How many pages the range has: enough for a first, a middle and a last one, where they are cheap.
 fn pages(memory: Memory) -> usize {
-    if memory.is_hugetlb() { 2 } else { 4 }
+    if memory.is_hugetlb() { 2 } else { 3 }
 }
 
 /// With the obstacle at each page of the range in turn: the call fills the pages before it, wakes their waiters, leaves the

@@ -1,18 +1,8 @@
 //! An event that waits to be read.
 
-use uffd_harness::Errno;
-use uffd_harness::actor::{Actor, Ending};
-use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::{Memory, Region};
-use uffd_harness::message::{Event, Message};
-use uffd_harness::mode::Mode;
-use uffd_harness::uffd::Uffd;
-
 use super::{Call, Stage};
 use crate::calls;
-use crate::expect::{Expect as _, Messages as _, broken};
-use crate::given;
-use crate::{ensure, ensure_eq};
+use crate::prelude::*;
 
 /// An event that nobody has read yet, and the thread that waits for that.
 pub struct Waiting {

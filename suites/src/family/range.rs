@@ -1,13 +1,9 @@
 //! Ranges that no ioctl takes: unaligned, empty, wrapping around, beyond the end of the address space.
 
-use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::{Memory, Page};
-use uffd_harness::uffd::Range;
-use uffd_harness::{Errno, sys};
+use uffd_harness::sys;
 
 use super::{Call, Stage, about};
-use crate::expect::Expect as _;
-use crate::lay;
+use crate::prelude::*;
 
 /// The first address behind the address space of a process; the page in front of it is mapped by now, so ask once.
 pub fn end_of_memory() -> Result<u64, Stop> {

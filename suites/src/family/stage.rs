@@ -1,16 +1,9 @@
 //! What a failing call must leave alone, and the call that must work beside it.
 
-use uffd_harness::actor::{Access, Actor, Sleep};
-use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::memory::{Memory, Page, Pattern, Region, vma};
-use uffd_harness::mode::Mode;
-use uffd_harness::uapi::*;
-use uffd_harness::uffd::{Field, Range, Reply, Uffd};
+use uffd_harness::memory::vma;
 
 use super::{Call, Request, all_absent, first_byte, holds};
-use crate::expect::{Expect as _, Messages as _, Watch as _, broken};
-use crate::given::{self, Scene};
-use crate::{ensure, ensure_eq};
+use crate::prelude::*;
 
 /// How many pages the region has.
 const PAGES: usize = 3;
@@ -24,7 +17,6 @@ pub struct Stage {
     pub scene: Scene,
     /// The call that works.
     pub request: Request,
-    memory: Memory,
     waiter: Option<(Actor<u8>, Sleep)>,
 }
 
@@ -50,7 +42,6 @@ impl Stage {
     /// A stage on a userfaultfd that is there, and on such a [`Self::region`].
     #[track_caller]
     pub fn on(uffd: Uffd, call: Call, region: Region) -> Result<Self, Stop> {
-        let memory = region.memory();
         let mode = call.register_mode();
         let alias = if mode.has(Mode::MINOR) { Some(region.alias()?) } else { None };
         if let Some(alias) = &alias {
@@ -77,12 +68,8 @@ impl Stage {
             protect.succeeds()?;
         }
         let request = call.on(page.range(), src, if call == Call::Register { mode.bits() } else { 0 });
-        let mut stage = Self {
-            scene: Scene { uffd, region, alias, mode, features: call.features() },
-            request,
-            memory,
-            waiter: None,
-        };
+        let scene = Scene { uffd, region, alias, mode, features: call.features() };
+        let mut stage = Self { scene, request, waiter: None };
         if call != Call::Register {
             stage.waiter = Some(stage.wait_on(1)?);
         }
@@ -173,7 +160,7 @@ impl Stage {
         }
         self.waiter_has_what_it_waited_for()?;
         all_absent([0, 2].map(|index| self.scene.page(index)))?;
-        if !self.call().protects() {
+        if !self.call().protects() && self.call() != Call::Register {
             // That the neighbour still faults shows that the range is registered as before.
             self.wait_on(2)?;
         }
@@ -237,10 +224,5 @@ impl Stage {
         let Some((waiter, sleep)) = &self.waiter else { return Err(broken("nobody waits")) };
         waiter.faults_again(*sleep)?;
         all_absent([self.page()])
-    }
-
-    /// The memory type.
-    pub fn memory(&self) -> Memory {
-        self.memory
     }
 }

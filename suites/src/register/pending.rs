@@ -2,6 +2,7 @@
 
 use super::ioctls;
 use crate::calls::Call;
+use crate::family::pending::Waiting;
 use crate::prelude::*;
 
 /// While an event waits to be read, `UFFDIO_COPY` has to be tried again, but a further range can be registered.
@@ -11,21 +12,15 @@ fn a_pending_event_does_not_stop_a_registration(
     #[values(Call::Fork, Call::Mremap, Call::Madvise, Call::Munmap)] call: Call,
 ) -> Outcome {
     begin!(statements: ["REG-053"], axes: [Memory::Anon, Mode::MISSING, call])?;
-    let uffd = given::uffd(call.feature())?;
-    let (region, other) = (Memory::Anon.map(2)?, Memory::Anon.map(2)?);
-    given::register(&uffd, region.range(), Mode::MISSING)?;
-    let caller = call.start(&region)?;
-    while !caller.has_ended() && uffd.poll(1) == Ok(0) {}
-    ensure!(!caller.has_ended(), "the call did not wait for its event to be read");
-    uffd.register(other.range(), UFFDIO_REGISTER_MODE_MISSING).does(ioctls::expected(false, Mode::MISSING))?;
-    tracking::just(&other, &[(other.range(), Mode::MISSING)])?;
-    let (first, second) = (other.page(0), other.page(1));
+    let (uffd, region) = (given::uffd(call.feature())?, Memory::Anon.map(2)?);
+    let waiting = Waiting::begin(&uffd, call)?;
+    uffd.register(region.range(), UFFDIO_REGISTER_MODE_MISSING).does(ioctls::expected(false, Mode::MISSING))?;
+    tracking::just(&region, &[(region.range(), Mode::MISSING)])?;
+    let (first, second) = (region.page(0), region.page(1));
     let source = given::source(first.size, Pattern::new(1))?;
     let copied = uffd.copy(first.range(), source.start() as u64, 0);
     ensure_eq!(copied.result, Err(Errno::EAGAIN), "UFFDIO_COPY while the event is pending");
-    let message = uffd.message()?;
-    ensure!(call.event(&region, message), "the event is {:?}", message.event());
-    ensure_eq!(caller.join()?, Ending::Returned(Ok(())), "the call");
+    waiting.end(&uffd)?;
     uffd.copy(first.range(), source.start() as u64, 0).does(first.size as u64)?;
     tracking::delivered(&uffd, second, Mode::MISSING)?;
     Ok(())

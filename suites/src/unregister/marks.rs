@@ -2,12 +2,8 @@
 
 use uffd_harness::sys;
 
+use crate::look::Look as _;
 use crate::prelude::*;
-
-/// Whether pagemap shows write-protection at all; before 5.13 it does not, and only faults tell.
-fn pagemap_shows(page: Page, protected: bool) -> Result<bool, Stop> {
-    Ok(page.state()?.uffd_wp() == protected)
-}
 
 /// Write-protection of the range is gone with its mark and its faults, that of the page next to it stays.
 #[apply(one_of_each_class)]
@@ -17,16 +13,15 @@ fn write_protection_ends_with_the_range(memory: Memory, #[values(Mode::WP, Mode:
     given::register(uffd, region.range(), mode)?;
     let whole = region.pages(0, 3);
     uffd.writeprotect(whole, UFFDIO_WRITEPROTECT_MODE_WP).succeeds()?;
-    let shown = pagemap_shows(region.page(0), true)?;
     let (waiter, sleep) = tracking::delivered_once_more(uffd, region.page(2), Mode::WP)?;
     uffd.unregister(region.pages(0, 2)).succeeds()?;
     for index in [0, 1] {
         let page = region.page(index);
-        ensure!(pagemap_shows(page, false)?, "page {index} is still write-protected");
-        ensure_eq!(page.differs(Scene::cached(index)), None, "page {index}");
+        page.is_not_protected()?;
+        page.holds(Scene::cached(index))?;
         tracking::served(uffd, page, Access::Write)?;
     }
-    ensure_eq!(pagemap_shows(region.page(2), true)?, shown, "whether the page behind the range is write-protected");
+    region.page(2).is_protected()?;
     waiter.is_still_in(sleep)
 }
 
@@ -57,14 +52,13 @@ fn absent_pages_lose_their_mark(memory: Memory, features: u64) -> Outcome {
     let Scene { uffd, region, .. } = &Scene::with_features(memory, Mode::WP, 2, features)?;
     let (page, kept) = (region.page(0), region.page(1));
     uffd.writeprotect(region.range(), UFFDIO_WRITEPROTECT_MODE_WP).succeeds()?;
-    for marked in [page, kept] {
-        ensure!(marked.state()?.uffd_wp(), "no mark on an absent page after UFFDIO_WRITEPROTECT");
-    }
+    page.is_protected()?;
+    kept.is_protected()?;
     uffd.unregister(page.range()).succeeds()?;
-    ensure!(!page.state()?.uffd_wp(), "the mark is still there");
-    ensure!(kept.state()?.uffd_wp(), "the mark of the page behind the range is gone");
+    page.is_not_mapped()?;
+    kept.is_protected()?;
     tracking::served(uffd, page, Access::Write)?;
-    ensure!(!page.state()?.uffd_wp(), "the page came with a mark");
+    page.is_not_protected()?;
     tracking::delivered_once_more(uffd, kept, Mode::WP)?;
     Ok(())
 }
@@ -79,7 +73,7 @@ fn protection_does_not_come_back(memory: Memory, #[values(Mode::WP, Mode::RWP)] 
     tracking::protect(uffd, page, mode)?;
     uffd.unregister(page.range()).succeeds()?;
     given::register(uffd, page.range(), mode)?;
-    ensure!(pagemap_shows(page, false)?, "the page is protected");
+    page.is_not_protected()?;
     tracking::served(uffd, page, tracking::access(mode))?;
     tracking::delivered(uffd, page, mode)?;
     Ok(())
@@ -99,12 +93,12 @@ fn read_write_protection_ends_with_the_range(
     uffd.unregister(region.pages(0, 2)).succeeds()?;
     for index in [0, 1] {
         let page = region.page(index);
-        ensure!(pagemap_shows(page, false)?, "page {index} is still protected");
+        page.is_not_protected()?;
         tracking::served(uffd, page, Access::Read)?;
-        ensure_eq!(page.differs(Scene::cached(index)), None, "page {index}");
+        page.holds(Scene::cached(index))?;
         tracking::served(uffd, page, Access::Write)?;
     }
-    ensure!(pagemap_shows(region.page(2), true)?, "the page behind the range is no longer protected");
+    region.page(2).is_protected()?;
     waiter.is_still_in(sleep)
 }
 
@@ -123,7 +117,7 @@ fn rwp_ends_without_access_rights(#[values(Memory::Anon, Memory::ShmemMemfd)] me
     Actor::access(Access::Read, page.at(0))?.dies_of(libc::SIGSEGV)?;
     lay::protection(page.range(), libc::PROT_READ | libc::PROT_WRITE)?;
     tracking::served(uffd, page, Access::Read)?;
-    ensure_eq!(page.differs(Scene::cached(0)), None, "the page");
+    page.holds(Scene::cached(0))?;
     tracking::served(uffd, page, Access::Write)?;
     Ok(())
 }

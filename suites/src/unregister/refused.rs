@@ -173,8 +173,8 @@ fn a_range_of_another_userfaultfd_is_refused(memory: Memory) -> Outcome {
     let other = given::uffd(0)?;
     for (first, count) in [(0, 3), (0, 1), (1, 1), (2, 1)] {
         other.unregister(kept.region.pages(first, count)).is_refused(Errno::EINVAL)?;
-        kept.is_unchanged()?;
     }
+    kept.is_unchanged()?;
     other.has_nothing_to_read()?;
     kept.works()
 }
@@ -215,7 +215,6 @@ fn an_unreadable_argument_is_refused(
     for address in flawed(flaw, &[start, len])? {
         let reply = kept.uffd.ioctl("UFFDIO_UNREGISTER", UFFDIO_UNREGISTER, address);
         ensure_eq!(reply.result, Err(Errno::EFAULT), "UFFDIO_UNREGISTER with its argument at {address:#x}");
-        kept.is_unchanged()?;
     }
     kept.works()
 }

@@ -1,6 +1,7 @@
 //! Who `UFFDIO_UNREGISTER` wakes, and who it leaves asleep.
 
 use crate::expect::broken;
+use crate::look::Look as _;
 use crate::prelude::*;
 
 /// Every thread that waits for a missing page of the range goes on with what the kernel gives; one outside sleeps on.
@@ -111,10 +112,5 @@ fn other_waiters_go_on_by_wake_or_close(
         Sight::Ended(Ending::Signal(info)) => return Err(broken(format!("the waiter died of {info:?}"))),
         Sight::Ended(Ending::Returned(_)) => variant("woken"),
     }
-    let mut expected = Scene::cached(0).bytes(page.size);
-    if mode == Mode::WP {
-        expected[0] = WRITTEN;
-    }
-    ensure!(lay::holds(page, &expected), "the page does not hold its content and what the waiter wrote");
-    Ok(())
+    page.holds_but_written(Scene::cached(0), if mode == Mode::WP { &[0] } else { &[] })
 }

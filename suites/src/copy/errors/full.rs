@@ -84,8 +84,11 @@ fn a_full_hugetlbfs_fails_the_copy() -> Outcome {
         axes: [Memory::HugetlbFile, Mode::MISSING],
         needs: [Need::Capability("CAP_SYS_ADMIN"), Need::Hugepages(2)]
     )?;
-    a_full_file_system_fails_the_copy("hugetlbfs", Memory::HugetlbFile.page_size(), 1, &[Errno::ENOMEM])
+    a_full_file_system_fails_the_copy("hugetlbfs", Memory::HugetlbFile.page_size(), 1, &[Errno::ENOMEM, Errno::EEXIST])
 }
+
+/// The pages of the target, twice as many as its control group has room for.
+const PAGES: usize = 32;
 
 /// What page `index` of the target is filled with.
 const fn content(index: usize) -> Pattern {
@@ -96,7 +99,6 @@ const fn content(index: usize) -> Pattern {
 #[rstest]
 #[test_attr(registered(conformance))]
 fn a_full_memory_control_group_fails_the_copy(#[values(Memory::Anon, Memory::ShmemMemfd)] memory: Memory) -> Outcome {
-    const PAGES: usize = 32;
     begin!(statements: ["COPY-034"], axes: [memory, Mode::MISSING], needs: [Need::Capability("CAP_SYS_ADMIN")])?;
     let size = memory.page_size();
     let group = MemoryGroup::new(PAGES / 2 * size)?;

@@ -51,7 +51,8 @@ fn a_fatal_signal_stops_it_with_progress(memory: Memory) -> Outcome {
     let waiters =
         [Actor::access(Access::Read, scene.page(0).at(0))?, Actor::access(Access::Read, scene.page(1).at(0))?];
     let sleeps = [waiters[0].falls_asleep()?, waiters[1].falls_asleep()?];
-    (scene.uffd.fault()?, scene.uffd.fault()?);
+    scene.uffd.fault()?;
+    scene.uffd.fault()?;
     // The argument lies in memory that the killed process shares with this one.
     let argument = Memory::ShmemAnon.map(1)?;
     let request = family::Call::Copy.on(scene.region.pages(0, 2), 0, 0);
@@ -117,7 +118,7 @@ fn a_destination_that_goes_meanwhile_is_not_found(
     let (copier, _) = source.stop(family::Call::Copy.on(page.range(), 0, 0), &scene.uffd)?;
     match going {
         Going::Unregistered => scene.uffd.unregister(page.range()).succeeds()?,
-        Going::Unmapped => sys::unmap(page.start, page.size).map_err(|errno| Error::call("munmap", errno))?,
+        Going::Unmapped => lay::hole(page)?,
     }
     source.thaw()?;
     reply_of(&copier)?.fails(Errno::ENOENT)?;

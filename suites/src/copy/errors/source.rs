@@ -1,7 +1,7 @@
 //! Sources that `UFFDIO_COPY` takes, and those that it cannot read.
 
 use uffd_harness::memory::page_state::PageState;
-use uffd_harness::{Error, sys};
+use uffd_harness::{Error, kernel, sys};
 
 use crate::family::range::end_of_memory;
 use crate::family::{self, Call, Stage, about};
@@ -40,7 +40,7 @@ fn a_hugepage_is_copied_from_any_byte(
     family::holds(page, Pattern::new(1))
 }
 
-/// `EINVAL` before anything is done, or `EFAULT` by the attempt to read: which one changed with Linux 6.6.
+/// `EINVAL` before anything is done, or `EFAULT` by the attempt to read.
 #[track_caller]
 fn einval_or_efault(reply: Reply) -> Outcome {
     match reply.result {
@@ -56,15 +56,26 @@ fn einval_or_efault(reply: Reply) -> Outcome {
     }
 }
 
-/// A source that reaches beyond the end of the address space is refused.
+/// A source that reaches beyond the end of the address space is refused, one that wraps around in any case with `EINVAL`.
+///
+/// Kernels that offer `UFFD_FEATURE_POISON`, which came with the same release, look at the source before they read it.
 #[apply(one_of_each_class)]
 fn a_source_beyond_the_address_space_is_refused(memory: Memory) -> Outcome {
     begin!(statements: ["COPY-011"], axes: [memory, Mode::MISSING])?;
     let stage = Stage::new(Call::Copy, memory)?;
     let (end, len) = (end_of_memory()?, stage.page().size as u64);
-    for src in [end, end - len + 1, end - 1, end + len, 1 << 63, len.wrapping_neg(), u64::MAX] {
-        let reply = stage.request.from(src).make(stage.uffd());
-        einval_or_efault(reply).map_err(about(format_args!("source {src:#x}")))?;
+    let copy_from = |src| stage.request.from(src).make(stage.uffd());
+    for src in [len.wrapping_neg(), u64::MAX] {
+        copy_from(src).is_refused(Errno::EINVAL).map_err(about(format_args!("source {src:#x}")))?;
+    }
+    for src in [end, end - len + 1, end - 1, end + len, 1 << 63] {
+        let reply = copy_from(src);
+        let expected = if kernel::current().has(UFFD_FEATURE_POISON) {
+            reply.is_refused(Errno::EINVAL)
+        } else {
+            einval_or_efault(reply)
+        };
+        expected.map_err(about(format_args!("source {src:#x}")))?;
     }
     stage.is_unchanged()?;
     stage.works()

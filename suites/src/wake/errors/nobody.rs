@@ -1,6 +1,6 @@
 //! Wakes that reach nobody.
 
-use uffd_harness::{Error, sys};
+use uffd_harness::sys;
 
 use crate::family::range::end_of_memory;
 use crate::family::{Call, Stage, about, foreign};
@@ -46,7 +46,7 @@ fn a_wake_of_what_is_not_mapped_any_more_still_wakes() -> Outcome {
     let waiter = Actor::access(Access::Read, page.at(0))?;
     let sleep = waiter.falls_asleep()?;
     scene.uffd.fault_at(0, page.start)?;
-    sys::unmap(page.start, page.size).map_err(|errno| Error::call("munmap", errno))?;
+    lay::hole(page)?;
     waiter.is_still_in(sleep)?;
     scene.uffd.wake(page.range()).succeeds()?;
     waiter.dies_of(libc::SIGSEGV)?;
