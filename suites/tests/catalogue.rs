@@ -71,7 +71,7 @@ fn no_case_is_dropped_silently() {
             let place = format!("{}:{}", file.display(), index + 1);
             assert!(*line != "#[test]", "{place}: a #[test] in a library built for the command is never run");
             if *line == "#[rstest]" {
-                let next = lines[index + 1];
+                let next = lines[index + 1..].iter().find(|line| !line.starts_with("#[case(")).unwrap_or(&"");
                 assert!(
                     next.starts_with("#[test_attr("),
                     "{place}: #[rstest] without #[test_attr(registered(conformance))]"

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use uffd_conformance as _;
 
 /// A case that needs nothing but userfaultfd, and takes no time.
-const QUICK: &str = "create::unknown_flags_are_refused";
+const QUICK: &str = "create::unknown_flags_are_refused::syscall";
 
 fn entries(jsonl: &str) -> Vec<Value> {
     jsonl.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
