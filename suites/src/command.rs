@@ -75,15 +75,9 @@ struct ProveArguments {
     /// Run every case, not only those that name a broken statement
     #[arg(long)]
     all: bool,
-    /// The reason of each kill
-    #[arg(long)]
-    verbose: bool,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
-    /// Only list them
-    #[arg(long)]
-    list: bool,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = ProofFormat::Matrix)]
+    format: ProofFormat,
     /// Perversions at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
@@ -118,6 +112,20 @@ struct RunArguments {
     /// The kernel log of the guest that died, kept with the case that was running
     #[arg(long, value_name = "FILE", requires = "resume")]
     resume_log: Option<PathBuf>,
+}
+
+/// What `prove` prints.
+#[cfg(feature = "perverse")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProofFormat {
+    /// Each perversion and who killed it, then what is left of both
+    Matrix,
+    /// The same with the reason of each kill
+    Reasons,
+    /// One JSON object
+    Json,
+    /// Only the perversions, what they are and what they break; nothing is run
+    List,
 }
 
 /// The arguments of `report`.

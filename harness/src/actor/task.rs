@@ -87,8 +87,12 @@ pub fn waits_for_userfault(process: i32, thread: i32) -> bool {
         Some(_) => return false,
     }
     match read(process, thread, "stack") {
-        Some(stack) if !stack.trim().is_empty() => stack.contains(WAITING),
-        _ => syscall.is_some_and(|line| line.starts_with("-1 ")),
+        Some(stack) => stack.contains(WAITING),
+        // Asked anew: it may have slept elsewhere, for a lock say, and gone on since.
+        None => {
+            matches!(letter(process, thread), Some('S' | 'D'))
+                && read(process, thread, "syscall").is_some_and(|line| line.starts_with("-1 "))
+        }
     }
 }
 
@@ -102,9 +106,12 @@ pub fn state(process: i32, thread: i32) -> Option<char> {
     letter(process, thread)
 }
 
-/// The line of proc_pid_syscall(5): the number of the call that the thread sleeps in comes first.
-pub fn call(process: i32, thread: i32) -> Option<String> {
-    read(process, thread, "syscall")
+/// Whether the thread sleeps inside the system call of this number; a yes is settled, as of [`waits_for_userfault`].
+///
+/// The letter is asked first: of a thread that has been woken and that its CPU has not taken up yet, `syscall` still tells.
+pub fn sleeps_in(process: i32, thread: i32, call: i64) -> bool {
+    matches!(letter(process, thread), Some('S' | 'D'))
+        && read(process, thread, "syscall").is_some_and(|line| line.starts_with(&format!("{call} ")))
 }
 
 /// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).

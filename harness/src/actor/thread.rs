@@ -209,18 +209,16 @@ impl<T: Send + 'static> Actor<T> {
 
     /// Waits until the thread sleeps inside the system call of this number, and gives the sleep; nothing if it has ended.
     ///
-    /// The kernel tells of a call only while the thread is off the CPU, so what is seen is settled.
     pub fn sleep_in(&self, call: i64) -> Result<Option<Sleep>> {
         let process = std::process::id() as i32;
-        let within = format!("{call} ");
         loop {
             if self.has_ended() {
                 return Ok(None);
             }
             let thread = self.thread();
-            if task::call(process, thread).is_some_and(|line| line.starts_with(&within)) {
+            if task::sleeps_in(process, thread, call) {
                 let count = task::sleeps(process, thread)?;
-                if task::call(process, thread).is_some_and(|line| line.starts_with(&within))
+                if task::sleeps_in(process, thread, call)
                     && task::sleeps(process, thread)? == count
                 {
                     return Ok(Some(Sleep { count }));

@@ -10,9 +10,9 @@ use crate::memory::page_state::PageState;
 use crate::sys;
 use crate::uapi::{UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_ZEROPAGE};
 
-const COPY: &[u64] = &[UFFDIO_COPY];
-const ZERO: &[u64] = &[UFFDIO_ZEROPAGE];
-const CONT: &[u64] = &[UFFDIO_CONTINUE];
+pub(super) const COPY: &[u64] = &[UFFDIO_COPY];
+pub(super) const ZERO: &[u64] = &[UFFDIO_ZEROPAGE];
+pub(super) const CONT: &[u64] = &[UFFDIO_CONTINUE];
 const COPIED: &[&str] = &["COPY-001", "COPY-002"];
 
 fn copied(name: &'static str, what: &'static str, change: fn(&mut [u8], usize)) -> Perversion {
@@ -63,7 +63,7 @@ pub(super) fn drop_pages(call: &Call<'_>) {
     let _ = sys::advise(call.argument.start() as usize, call.argument.len() as usize, advice);
 }
 
-fn is_present(address: u64) -> bool {
+pub(super) fn is_present(address: u64) -> bool {
     PageState::of(address as usize).is_ok_and(|state| state.present())
 }
 
@@ -75,7 +75,6 @@ fn complement(bytes: &mut [u8]) {
 
 pub(super) fn list() -> Vec<Perversion> {
     let mut list = copies();
-    list.extend(over());
     list.extend(zero_pages());
     list.extend(continues());
     list.extend(files());
@@ -88,7 +87,7 @@ fn copies() -> Vec<Perversion> {
             complement(content.last_mut().map(std::slice::from_mut).unwrap_or_default());
         }),
         copied("copy-first-byte-differs", "the first byte of a copy is wrong", |content, _| {
-            complement(&mut content[..1])
+            complement(&mut content[..1]);
         }),
         copied("copy-one-word-differs", "one word in the middle of the last page is wrong", |content, page| {
             let at = content.len() - page / 2;
@@ -141,13 +140,6 @@ fn copies() -> Vec<Perversion> {
                 answer
             },
         ),
-        new("copy-is-clean", &["COPY-044"], "a copy is not soft-dirty").ioctl(COPY, |call| {
-            let answer = call.pass();
-            if answer.is_ok() {
-                let _ = std::fs::write("/proc/self/clear_refs", "4");
-            }
-            answer
-        }),
     ]
 }
 
@@ -186,151 +178,6 @@ fn is_mapped(call: &Call<'_>) -> bool {
     !vmas::within(call.argument.start(), call.argument.end()).is_empty()
 }
 
-fn over() -> Vec<Perversion> {
-    vec![
-        new("copy-over-a-page-overwrites", &["COPY-006", "COPY-046"], "COPY over a page replaces its content").ioctl(
-            COPY,
-            |call| match call.pass() {
-                Err(Errno::EEXIST) if is_present(call.argument.start()) => match call.content() {
-                    Some(content) => {
-                        poke(call.argument.start() as usize, &content);
-                        call.tell_field(call.argument.len());
-                        Ok(0)
-                    }
-                    None => Err(Errno::EEXIST),
-                },
-                answer => answer,
-            },
-        ),
-        new("copy-over-a-page-succeeds", &["COPY-006", "COPY-046"], "COPY over a page succeeds and changes nothing")
-            .ioctl(COPY, |call| match call.pass() {
-                Err(Errno::EEXIST) => {
-                    call.tell_field(call.argument.len());
-                    Ok(0)
-                }
-                answer => answer,
-            }),
-        new("copy-over-a-page-damages", &["COPY-006"], "COPY over a page is EEXIST and replaces its content").ioctl(
-            COPY,
-            |call| {
-                let answer = call.pass();
-                if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                    let content = call.content().unwrap_or_default();
-                    poke(call.argument.start() as usize, &content[..content.len().min(call.page_size() as usize)]);
-                }
-                answer
-            },
-        ),
-        new("copy-over-a-page-drops-it", &["COPY-006"], "COPY over a page is EEXIST and drops the page").ioctl(
-            COPY,
-            |call| {
-                let answer = call.pass();
-                if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                    let _ = sys::advise(call.argument.start() as usize, call.page_size() as usize, libc::MADV_DONTNEED);
-                }
-                answer
-            },
-        ),
-        new("copy-over-a-swapped-page-succeeds", &["COPY-041"], "COPY over a page in swap succeeds").ioctl(
-            COPY,
-            |call| {
-                let swapped = PageState::of(call.argument.start() as usize).is_ok_and(|state| state.swapped());
-                match call.pass() {
-                    Err(Errno::EEXIST) if swapped => {
-                        call.tell_field(call.argument.len());
-                        Ok(0)
-                    }
-                    answer => answer,
-                }
-            },
-        ),
-        new("copy-into-a-huge-page-succeeds", &["COPY-045"], "COPY into a transparent huge page succeeds").ioctl(
-            COPY,
-            |call| {
-                let answer = call.pass();
-                let huge = answer == Err(Errno::EEXIST)
-                    && crate::memory::vma::within(crate::uffd::Range::new(call.argument.start(), PAGE))
-                        .is_ok_and(|vmas| vmas.iter().any(|vma| vma.flags.iter().any(|flag| flag == "hg")));
-                if huge {
-                    call.tell_field(call.argument.len());
-                    return Ok(0);
-                }
-                answer
-            },
-        ),
-        new("copy-over-a-cached-page-maps-it", &["COPY-029"], "COPY over a page of the file maps that page").ioctl(
-            COPY,
-            |call| match call.pass() {
-                Err(Errno::EEXIST) if !is_present(call.argument.start()) => {
-                    let words = [call.argument.start(), call.argument.len(), call.argument.mode() & DONTWAKE, 0];
-                    let (answer, after) = call.also(UFFDIO_CONTINUE, &words);
-                    call.tell_field(after.field());
-                    answer
-                }
-                answer => answer,
-            },
-        ),
-        new("zeropage-over-a-page-overwrites", &["ZERO-006"], "ZEROPAGE over a page zeroes it").ioctl(ZERO, |call| {
-            match call.pass() {
-                Err(Errno::EEXIST) if is_present(call.argument.start()) => {
-                    poke(call.argument.start() as usize, &vec![0; call.argument.len() as usize]);
-                    call.tell_field(call.argument.len());
-                    Ok(0)
-                }
-                answer => answer,
-            }
-        }),
-        new("zeropage-over-a-page-succeeds", &["ZERO-006"], "ZEROPAGE over a page succeeds and changes nothing").ioctl(
-            ZERO,
-            |call| match call.pass() {
-                Err(Errno::EEXIST) => {
-                    call.tell_field(call.argument.len());
-                    Ok(0)
-                }
-                answer => answer,
-            },
-        ),
-        new("zeropage-over-a-page-damages", &["ZERO-006"], "ZEROPAGE over a page is EEXIST and zeroes it").ioctl(
-            ZERO,
-            |call| {
-                let answer = call.pass();
-                if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                    poke(call.argument.start() as usize, &[0; PAGE as usize]);
-                }
-                answer
-            },
-        ),
-        new("zeropage-over-a-cached-page-succeeds", &["ZERO-016"], "ZEROPAGE over a page of the file succeeds").ioctl(
-            ZERO,
-            |call| match call.pass() {
-                Err(Errno::EEXIST) if !is_present(call.argument.start()) => {
-                    call.tell_field(call.argument.len());
-                    Ok(0)
-                }
-                answer => answer,
-            },
-        ),
-        new("continue-of-a-mapped-page-succeeds", &["CONT-003"], "CONTINUE of a mapped page succeeds").ioctl(
-            CONT,
-            |call| match call.pass() {
-                Err(Errno::EEXIST) => {
-                    call.tell_field(call.argument.len());
-                    Ok(0)
-                }
-                answer => answer,
-            },
-        ),
-        new("continue-of-a-mapped-page-unmaps-it", &["CONT-003"], "CONTINUE of a mapped page is EEXIST and unmaps it")
-            .ioctl(CONT, |call| {
-                let answer = call.pass();
-                if answer == Err(Errno::EEXIST) && is_present(call.argument.start()) {
-                    let _ = sys::advise(call.argument.start() as usize, call.page_size() as usize, libc::MADV_DONTNEED);
-                }
-                answer
-            }),
-    ]
-}
-
 fn zero_pages() -> Vec<Perversion> {
     const ZEROS: &[&str] = &["ZERO-001"];
     vec![
@@ -349,7 +196,7 @@ fn zero_pages() -> Vec<Perversion> {
             },
         ),
         zeroed("zeropage-first-page-is-not-zero", ZEROS, "the first zero page is not zero", |content, page| {
-            content[..page].fill(0xa5)
+            content[..page].fill(0xa5);
         }),
         zeroed(
             "zeropage-later-pages-are-not-zero",

@@ -26,7 +26,7 @@ const ROWS: &[Row] = &[
         Errno::EEXIST,
         InField,
         Errno::EINVAL,
-        &["COPY-006", "COPY-008"],
+        &["COPY-006", "COPY-008", "COPY-037"],
         "COPY over a page is EINVAL",
     ),
     Row(
@@ -208,6 +208,15 @@ const ROWS: &[Row] = &[
         Errno::EFAULT,
         &["CONT-007", "CONT-010", "CONT-015"],
         "CONTINUE that does not suit the range is EFAULT",
+    ),
+    Row(
+        "continue-einval-is-enoent",
+        CONT,
+        Errno::EINVAL,
+        InField,
+        Errno::ENOENT,
+        &["CONT-007", "CONT-010", "CONT-015", "CONT-017"],
+        "CONTINUE that does not suit the range, or lies behind the file's end, is ENOENT",
     ),
     Row(
         "continue-esrch-is-enospc",

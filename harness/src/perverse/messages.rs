@@ -143,7 +143,7 @@ fn said() -> Vec<Perversion> {
         }),
         flags("message-unknown-flag", &["FAULT-002"], "a flag is set that nobody knows", |flags| flags | 1 << 8),
         each("message-other-event", &["FAULT-001"], "a fault is told as an event of number 0x13", |_, message| {
-            message[0] = 0x13
+            message[0] = 0x13;
         }),
         each(
             "message-reserved-byte-dirty",
@@ -152,11 +152,11 @@ fn said() -> Vec<Perversion> {
             |_, message| message[1] = 0x5a,
         ),
         each("message-reserved-word-dirty", &["FAULT-008"], "the last reserved word is not zero", |_, message| {
-            message[7] = 0x5a
+            message[7] = 0x5a;
         }),
         each("message-tail-dirty", &["FAULT-008"], "the last byte is not zero", |_, message| message[SIZE - 1] = 0x5a),
         each("message-tail-behind-ptid-dirty", &["FAULT-008"], "the bytes behind ptid are not zero", |_, message| {
-            message[28] = 0x5a
+            message[28] = 0x5a;
         }),
     ]
 }

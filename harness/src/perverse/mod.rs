@@ -4,25 +4,34 @@
 //! through the active perversion. A perversion is made of true calls (an argument mended, a further ioctl, a result changed
 //! on its way back), so that all else stays as the running kernel has it. It is set by [`activate`], or by its name in the
 //! environment variable `UFFD_PERVERSION`; whatever process is forked later is in its power too.
+#![allow(clippy::too_many_lines, reason = "a list is as long as what it lists")]
+#![allow(clippy::redundant_closure_for_method_calls, reason = "a method of a type with a lifetime cannot be a hook")]
+#![allow(clippy::unnecessary_wraps, reason = "an answer is a Result, whichever it is")]
 
+mod again;
 mod call;
 mod closing;
 mod content;
 mod creation;
 mod errnos;
 mod fdinfo;
+mod features;
 pub mod gate;
 mod handshake;
 #[path = "../gate.rs"]
 mod honest;
 mod masks;
 mod messages;
+mod over;
 mod polling;
 mod progress;
+mod protection;
+mod ranges;
 mod reading;
 mod registration;
 mod results;
 mod state;
+mod unregistration;
 mod validation;
 mod vmas;
 mod waking;
@@ -250,14 +259,20 @@ pub fn all() -> &'static [Perversion] {
         [
             creation::list(),
             handshake::list(),
+            features::list(),
             masks::list(),
             registration::list(),
+            ranges::list(),
+            again::list(),
+            unregistration::list(),
             validation::list(),
+            protection::list(),
             waking::list(),
             results::list(),
             progress::list(),
             errnos::list(),
             content::list(),
+            over::list(),
             messages::list(),
             reading::list(),
             polling::list(),

@@ -8,12 +8,12 @@ use crate::kernel;
 use crate::memory::page_state::PageState;
 use crate::uapi::{
     UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR, UFFDIO_REGISTER_MODE_MISSING,
-    UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
+    UFFDIO_UNREGISTER, UFFDIO_ZEROPAGE,
 };
 
 const COPY: &[u64] = &[UFFDIO_COPY];
-const ZERO: &[u64] = &[UFFDIO_ZEROPAGE];
-const CONT: &[u64] = &[UFFDIO_CONTINUE];
+pub(super) const ZERO: &[u64] = &[UFFDIO_ZEROPAGE];
+pub(super) const CONT: &[u64] = &[UFFDIO_CONTINUE];
 const FILLS: &[u64] = &[UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE];
 
 type Row = (&'static str, &'static [u64], &'static [&'static str], &'static str);
@@ -22,7 +22,7 @@ fn each(rows: [Row; 3], hook: impl Fn(&Call<'_>) -> Answer + Send + Sync + Copy 
     rows.into_iter().map(|(name, request, breaks, what)| new(name, breaks, what).ioctl(request, hook)).collect()
 }
 
-fn copy(
+pub(super) fn copy(
     name: &'static str,
     breaks: &'static [&'static str],
     what: &'static str,
@@ -36,12 +36,12 @@ fn known_bits(call: &Call<'_>) -> u64 {
 }
 
 /// What a failed fill has written to its result field is told as success.
-fn pretend(call: &Call<'_>) -> Answer {
+pub(super) fn pretend(call: &Call<'_>) -> Answer {
     call.tell_field(call.argument.len());
     Ok(0)
 }
 
-fn mode_of_range(call: &Call<'_>) -> u64 {
+pub(super) fn mode_of_range(call: &Call<'_>) -> u64 {
     state::registered_at(call.argument.start()).map_or(u64::MAX, |range| range.mode)
 }
 
@@ -50,7 +50,6 @@ pub(super) fn list() -> Vec<Perversion> {
     list.extend(in_spite());
     list.extend(ranges());
     list.extend(strict());
-    list.extend(protection());
     list
 }
 
@@ -399,105 +398,4 @@ fn strict() -> Vec<Perversion> {
         },
     ));
     list
-}
-
-fn protection() -> Vec<Perversion> {
-    let marked = |call: &Call<'_>| PageState::of(call.argument.start() as usize).is_ok_and(|state| state.uffd_wp());
-    let is_marker = |call: &Call<'_>| {
-        PageState::of(call.argument.start() as usize).is_ok_and(|state| state.swapped() && !state.present())
-    };
-    vec![
-        copy(
-            "copy-wp-without-registration-accepted",
-            &["COPY-016"],
-            "MODE_WP is ignored where WP is not registered",
-            |call| match call.pass() {
-                Err(Errno::EINVAL) if call.argument.mode() & FILL_WP != 0 && call.argument.mode() < 4 => {
-                    call.forget();
-                    call.with(call.argument.without(FILL_WP))
-                }
-                answer => answer,
-            },
-        ),
-        new(
-            "continue-wp-without-registration-accepted",
-            &["CONT-007"],
-            "MODE_WP is ignored where WP is not registered",
-        )
-        .ioctl(CONT, |call| match call.pass() {
-            Err(Errno::EINVAL) if call.argument.mode() & FILL_WP != 0 && call.argument.mode() < 4 => {
-                call.forget();
-                call.with(call.argument.without(FILL_WP))
-            }
-            answer => answer,
-        }),
-        copy("copy-wp-ignored", &["COPY-017"], "MODE_WP does not protect", |call| {
-            let suits = mode_of_range(call) & 2 != 0;
-            if suits { call.with(call.argument.without(FILL_WP)) } else { call.pass() }
-        }),
-        new("continue-wp-ignored", &["CONT-008"], "MODE_WP does not protect").ioctl(CONT, |call| {
-            let suits = mode_of_range(call) & 2 != 0;
-            if suits { call.with(call.argument.without(FILL_WP)) } else { call.pass() }
-        }),
-        copy("copy-wp-first-page-only", &["COPY-017"], "MODE_WP protects the first page only", |call| {
-            let answer = call.pass();
-            let page = call.page_size();
-            if answer.is_ok() && call.argument.mode() & FILL_WP != 0 && call.argument.len() > page {
-                let _ = call.also(UFFDIO_WRITEPROTECT, &[call.argument.start() + page, call.argument.len() - page, 2]);
-            }
-            answer
-        }),
-        copy(
-            "copy-protects-unasked",
-            &["COPY-017", "COPY-019", "COPY-039"],
-            "COPY into a WP range protects unasked",
-            |call| {
-                let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
-                if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
-            },
-        ),
-        new("continue-protects-unasked", &["CONT-008"], "CONTINUE in a WP range protects unasked").ioctl(
-            CONT,
-            |call| {
-                let wp = mode_of_range(call) & 2 != 0 && mode_of_range(call) != u64::MAX;
-                if wp { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
-            },
-        ),
-        new("zeropage-protects", &["ZERO-015"], "ZEROPAGE in a WP range protects").ioctl(ZERO, |call| {
-            let answer = call.pass();
-            if answer.is_ok() && mode_of_range(call) & 2 != 0 {
-                let _ = call.also(UFFDIO_WRITEPROTECT, &[call.argument.start(), call.argument.len(), 1]);
-            }
-            answer
-        }),
-        copy("copy-keeps-a-marker", &["COPY-039"], "COPY over a protection marker keeps the protection", move |call| {
-            if marked(call) { call.with(call.argument.adding(FILL_WP)) } else { call.pass() }
-        }),
-        copy("copy-over-marker-refused", &["COPY-039"], "COPY over a protection marker is EEXIST", move |call| {
-            if marked(call) { Err(Errno::EEXIST) } else { call.pass() }
-        }),
-        copy("copy-over-poison-refused", &["COPY-040"], "COPY over a poison marker is EEXIST", move |call| {
-            if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
-        }),
-        new("continue-over-poison-refused", &["CONT-018"], "CONTINUE over a poison marker is EEXIST").ioctl(
-            CONT,
-            move |call| {
-                if state::is_poisoned(call.argument.start()) { Err(Errno::EEXIST) } else { call.pass() }
-            },
-        ),
-        new("zeropage-over-marker-accepted", &["ZERO-014"], "ZEROPAGE over a marker of anonymous memory succeeds")
-            .ioctl(ZERO, move |call| {
-                let marker = is_marker(call);
-                match call.pass() {
-                    Err(Errno::EEXIST) if marker => pretend(call),
-                    answer => answer,
-                }
-            }),
-        new("zeropage-over-marker-refused", &["ZERO-014"], "ZEROPAGE over a marker of shared memory is EEXIST").ioctl(
-            ZERO,
-            move |call| {
-                if is_marker(call) { Err(Errno::EEXIST) } else { call.pass() }
-            },
-        ),
-    ]
 }

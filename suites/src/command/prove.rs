@@ -16,11 +16,11 @@ use uffd_harness::record::Entry;
 use uffd_harness::runner::Session;
 use uffd_harness::sys;
 
-use super::{FAILED, PASSED, ProveArguments, Usage, print};
+use super::{FAILED, PASSED, ProofFormat, ProveArguments, Usage, print};
 use crate::statements;
 
 /// Cases that hang under one perversion until the others are left alone.
-const MOST_HANGS: usize = 6;
+const MOST_HANGS: usize = 12;
 
 /// The cases that a line of the matrix names.
 const NAMED: usize = 4;
@@ -60,10 +60,10 @@ struct Proof {
 /// Runs the chosen perversions; the exit status.
 pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
     let perversions = choose(arguments)?;
-    if arguments.list {
-        let text: String =
-            perversions.iter().map(|p| format!("{:<48} {} [{}]\n", p.name, p.what, p.breaks.join(" "))).collect();
-        print(&format!("{text}{} perversions\n", perversions.len()))?;
+    if arguments.format == ProofFormat::List {
+        let lines: Vec<String> =
+            perversions.iter().map(|p| format!("{:<48} {} [{}]", p.name, p.what, p.breaks.join(" "))).collect();
+        print(&format!("{}\n{} perversions\n", lines.join("\n"), perversions.len()))?;
         return Ok(PASSED);
     }
     let limit = Duration::from_millis(arguments.time_limit);
@@ -84,8 +84,8 @@ pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
         let skipped = cases.iter().filter(|case| honest.skipped.contains(&case.declaration.name));
         let not_here = skipped.filter(|case| names(case, perversions[index])).count();
         let proof = Proof::new(perversions[index], verdicts, &usable, not_here, elapsed);
-        if !arguments.json {
-            print(&proof.line(arguments.verbose))?;
+        if arguments.format != ProofFormat::Json {
+            print(&proof.line(arguments.format == ProofFormat::Reasons))?;
         }
         proofs.push(proof);
         Ok(())
@@ -93,7 +93,7 @@ pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
     proofs.sort_by_key(|proof| perversions.iter().position(|p| p.name == proof.perversion));
     let whole = arguments.names.is_empty() && arguments.sample.is_none();
     let idle = if whole { idle(&usable, &proofs, &perversions) } else { Vec::new() };
-    if arguments.json {
+    if arguments.format == ProofFormat::Json {
         print(&format!("{}\n", serde_json::json!({ "proofs": proofs, "idle": idle, "not_usable": honest.killers })))?;
     } else {
         print(&summary(&proofs, &idle, &honest, whole, begun.elapsed()))?;
@@ -160,10 +160,7 @@ fn batch(
             running.push(start(next, *perversion, cases, limit)?);
             next += 1;
         }
-        let ended = match waitpid(None, None)? {
-            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _) => pid,
-            _ => continue,
-        };
+        let (WaitStatus::Exited(ended, _) | WaitStatus::Signaled(ended, _, _)) = waitpid(None, None)? else { continue };
         let Some(at) = running.iter().position(|worker| worker.pid == ended) else { continue };
         let worker = running.swap_remove(at);
         let mut bytes = vec![0; rustix::fs::fstat(&worker.results)?.st_size as usize];

@@ -16,7 +16,9 @@ fn mode_wp_protects_the_mapped_pages(memory: Memory) -> Outcome {
     )?;
     let scene = Scene::new(memory, Mode::WP_MINOR, 4)?;
     let mapped = scene.region.pages(1, 2);
+    let reader = waiters::Waiter::at(&scene, Access::Read, scene.page(2).at(0))?;
     scene.uffd.continue_range(mapped, UFFDIO_CONTINUE_MODE_WP).does(mapped.len)?;
+    reader.is_woken_to(Scene::cached(2))?;
     for index in [1, 2] {
         scene.page(index).holds(Scene::cached(index))?;
         scene.page(index).is_protected()?;
