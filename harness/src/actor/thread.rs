@@ -218,9 +218,7 @@ impl<T: Send + 'static> Actor<T> {
             let thread = self.thread();
             if task::sleeps_in(process, thread, call) {
                 let count = task::sleeps(process, thread)?;
-                if task::sleeps_in(process, thread, call)
-                    && task::sleeps(process, thread)? == count
-                {
+                if task::sleeps_in(process, thread, call) && task::sleeps(process, thread)? == count {
                     return Ok(Some(Sleep { count }));
                 }
             }

@@ -69,8 +69,13 @@ pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
     let limit = Duration::from_millis(arguments.time_limit);
     let cases = case::all()?;
     let begun = Instant::now();
-    let wanted: Vec<Case> =
-        cases.iter().filter(|case| arguments.all || perversions.iter().any(|p| names(case, p))).cloned().collect();
+    let whole = arguments.names.is_empty() && arguments.sample.is_none();
+    // All of them where all perversions are tried: a case that none of these could make fail is to be found too.
+    let wanted: Vec<Case> = cases
+        .iter()
+        .filter(|case| arguments.all || whole || perversions.iter().any(|p| names(case, p)))
+        .cloned()
+        .collect();
     // A case that fails on the kernel as it is shows nothing by failing on a broken one.
     let honest = batch(&[(None, wanted)], arguments.jobs, limit, &mut |_, _, _| Ok(()))?.remove(0);
     let usable: Vec<Case> =
@@ -91,8 +96,7 @@ pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
         Ok(())
     })?;
     proofs.sort_by_key(|proof| perversions.iter().position(|p| p.name == proof.perversion));
-    let whole = arguments.names.is_empty() && arguments.sample.is_none();
-    let idle = if whole { idle(&usable, &proofs, &perversions) } else { Vec::new() };
+    let idle = if whole { idle(&usable, &proofs) } else { Vec::new() };
     if arguments.format == ProofFormat::Json {
         print(&format!("{}\n", serde_json::json!({ "proofs": proofs, "idle": idle, "not_usable": honest.killers })))?;
     } else {
@@ -322,17 +326,10 @@ fn grouped<'a>(names: impl Iterator<Item = &'a String>) -> String {
     text.join(", ")
 }
 
-/// The cases that no perversion makes fail, of areas that have perversions.
-fn idle(usable: &[Case], proofs: &[Proof], perversions: &[&'static Perversion]) -> Vec<String> {
+/// The cases that no perversion makes fail.
+fn idle(usable: &[Case], proofs: &[Proof]) -> Vec<String> {
     let killers: BTreeSet<&str> = proofs.iter().flat_map(|proof| proof.killed_by.keys()).map(String::as_str).collect();
-    let areas: BTreeSet<&str> =
-        perversions.iter().flat_map(|p| p.breaks).filter_map(|id| id.split('-').next()).collect();
-    usable
-        .iter()
-        .filter(|case| case.declaration.statements.iter().any(|id| areas.contains(id.split('-').next().unwrap_or(""))))
-        .map(|case| case.declaration.name.clone())
-        .filter(|name| !killers.contains(name.as_str()))
-        .collect()
+    usable.iter().map(|case| case.declaration.name.clone()).filter(|name| !killers.contains(name.as_str())).collect()
 }
 
 fn summary(proofs: &[Proof], idle: &[String], honest: &Verdicts, whole: bool, elapsed: Duration) -> String {
