@@ -97,35 +97,39 @@ pub fn store_byte(at: Address, value: u8) {
     unsafe { std::ptr::write_volatile(at as *mut u8, value) }
 }
 
-/// Writes `word(i)` to the `i`th of `words` words from `at`; no other thread may be writing there.
-pub fn fill_words(at: Address, words: usize, word: impl Fn(usize) -> u64) {
+/// Writes `words` words from `at`: `first`, and each by `step` more than the one before; no other thread may be writing there.
+pub fn fill_words(at: Address, words: usize, first: u64, step: u64) {
+    let mut word = first;
     for index in 0..words {
         // SAFETY: words of a mapping of the harness (unaligned sources are allowed).
-        unsafe { (at as *mut u64).add(index).write_unaligned(word(index)) };
+        unsafe { (at as *mut u64).add(index).write_unaligned(word) };
+        word = word.wrapping_add(step);
     }
 }
 
-/// The first of `words` words from `at` that is not `word(i)`: its index and value.
-pub fn differing_word(at: Address, words: usize, word: impl Fn(usize) -> u64) -> Option<(usize, u64)> {
+/// The first of `words` words from `at` that is not as [`fill_words`] writes it: its index and value.
+pub fn differing_word(at: Address, words: usize, first: u64, step: u64) -> Option<(usize, u64)> {
+    // Compared as a whole first: much of a run's time is spent here.
     const CHUNK: usize = 512;
-    let mut index = 0;
-    while index < words {
-        let end = words.min(index + CHUNK);
-        let mut differing = 0;
-        for i in index..end {
-            // SAFETY: words of a mapping of the harness.
-            differing |= unsafe { (at as *const u64).add(i).read_unaligned() } ^ word(i);
+    // SAFETY: words of a mapping of the harness.
+    let found = |index: usize| unsafe { (at as *const u64).add(index).read_unaligned() };
+    let mut expected = first;
+    for begin in (0..words).step_by(CHUNK) {
+        let end = words.min(begin + CHUNK);
+        let (mut word, mut differing) = (expected, 0);
+        for index in begin..end {
+            differing |= found(index) ^ word;
+            word = word.wrapping_add(step);
         }
         if differing != 0 {
-            for i in index..end {
-                // SAFETY: as above.
-                let got = unsafe { (at as *const u64).add(i).read_unaligned() };
-                if got != word(i) {
-                    return Some((i, got));
+            for index in begin..end {
+                if found(index) != expected {
+                    return Some((index, found(index)));
                 }
+                expected = expected.wrapping_add(step);
             }
         }
-        index = end;
+        expected = word;
     }
     None
 }

@@ -119,8 +119,9 @@ leash() { if have setpriv; then exec setpriv --pdeathsig KILL "$@"; else exec "$
 # qemu_guest: QEMU in place of this subshell. The record (the guest's second serial line) and QEMU's own messages go to
 # standard output, the first serial line to $work/console.
 qemu_guest() {
-  # Without -cx16 QEMU 7.2's software emulation sometimes corrupts a guest (cmpxchg16b).
-  local cpu=max,-cx16 accel_option=tcg,thread=multi
+  # Without -cx16 QEMU 7.2's software emulation sometimes corrupts a guest (cmpxchg16b). The others cost it much time and
+  # the suite nothing: clearing pages byte by byte (erms, fsrm), closing user memory (smap, smep), wide registers.
+  local cpu=max,-cx16,-erms,-fsrm,-smap,-smep,-avx,-avx2,-xsave accel_option=tcg,thread=multi
   if [[ $accelerator == kvm ]]; then cpu=host accel_option=kvm; fi
   # no_timer_check: a busy machine emulates the timer so late that the kernel gives it up, and panics.
   # shellcheck disable=SC2086  # $append holds several words

@@ -22,7 +22,12 @@ impl Pattern {
 
     /// The `index`th word.
     pub const fn word(self, index: usize) -> u64 {
-        if self.0 == 0 { 0 } else { self.0.wrapping_add((index as u64).wrapping_mul(STEP)) }
+        self.0.wrapping_add((index as u64).wrapping_mul(self.step()))
+    }
+
+    /// From a word to the next.
+    const fn step(self) -> u64 {
+        if self.0 == 0 { 0 } else { STEP }
     }
 
     /// The byte `offset` bytes from the start.
@@ -32,12 +37,12 @@ impl Pattern {
 
     /// Writes the pattern to `len` bytes from `at`.
     pub fn fill(self, at: Address, len: usize) {
-        sys::fill_words(at, len / 8, |index| self.word(index));
+        sys::fill_words(at, len / 8, self.0, self.step());
     }
 
     /// Nothing if `len` bytes from `at` are this pattern, else what is there instead.
     pub fn differs(self, at: Address, len: usize) -> Option<String> {
-        sys::differing_word(at, len / 8, |index| self.word(index)).map(|(index, got)| {
+        sys::differing_word(at, len / 8, self.0, self.step()).map(|(index, got)| {
             format!("byte {:#x} of {len:#x}: found {got:#018x}, expected {:#018x}", index * 8, self.word(index))
         })
     }
