@@ -265,14 +265,21 @@ drop_open_starts() {
 console_text() {
   tail -n "${2:-120}" -- "$1" 2>/dev/null | LC_ALL=C sed 's/\r*$//; s/.*\r//; s/\x1b\[[0-9;]*[A-Za-z]//g; s/\t/ /g; s/[^ -~]//g; /^$/d'
 }
+# console_line CONSOLE REGEX: the first line of it that matches. From a string: a grep that ends early would break a pipe.
+console_line() {
+  local text
+  text=$(console_text "$1" 1000)
+  LC_ALL=C grep -Em1 -- "$2" <<<"$text"
+}
 panic_line() {
-  console_text "$1" 1000 | grep -Em1 'Kernel panic - not syncing|BUG: |Oops' | sed 's/^.*\[ *[0-9]*\.[0-9]*\] *//' | grep .
+  local found
+  found=$(console_line "$1" 'Kernel panic - not syncing|BUG: |Oops') && sed 's/^.*\[ *[0-9]*\.[0-9]*\] *//' <<<"$found" | grep .
 }
 # emulator_fault CONSOLE: software emulation now and then runs a breakpoint that the kernel has already taken out of its own
 # code again (bugzilla.redhat.com 2216496; one boot in 30 here). No kernel that patches itself on real processors does.
-emulator_fault() { [[ $accelerator == tcg ]] && console_text "$1" 1000 | grep -q 'int3: 0000 '; }
+emulator_fault() { [[ $accelerator == tcg ]] && console_line "$1" 'int3: 0000 ' >/dev/null; }
 # qemu_line CONSOLE: what QEMU, or virtme-ng, had to say there.
-qemu_line() { console_text "$1" 1000 | grep -Em1 '^(qemu-system-x86_64|virtme-run|virtme-ng-init|error): '; }
+qemu_line() { console_line "$1" '^(qemu-system-x86_64|virtme-run|virtme-ng-init|error): '; }
 # resume_log REASON CONSOLE: what the dead guest's kernel said at its end, for the case that was running.
 resume_log() {
   printf 'the guest died: %s\n' "$1"

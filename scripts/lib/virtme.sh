@@ -19,7 +19,7 @@ find_virtme() {
   if [[ -z $virtiofsd ]] && ! have apt-cache; then fedora+=(virtiofsd)
   elif [[ -z $virtiofsd ]]; then
     # Debian 12 and Ubuntu 22.04 have only the old one in C, which serves root alone and is refused by virtme-ng.
-    if LC_ALL=C apt-cache policy virtiofsd 2>/dev/null | grep -q 'Candidate: [0-9]'; then debian+=(virtiofsd)
+    if grep -q 'Candidate: [0-9]' <<<"$(LC_ALL=C apt-cache policy virtiofsd 2>/dev/null)"; then debian+=(virtiofsd)
     else
       for file in gcc:cc libcap-ng-dev:/usr/include/cap-ng.h libseccomp-dev:/usr/include/seccomp.h; do
         have "${file#*:}" || [[ -e ${file#*:} ]] || debian+=("${file%%:*}")
