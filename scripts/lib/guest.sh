@@ -273,7 +273,10 @@ console_line() {
 }
 panic_line() {
   local found
-  found=$(console_line "$1" 'Kernel panic - not syncing|BUG: |Oops') && sed 's/^.*\[ *[0-9]*\.[0-9]*\] *//' <<<"$found" | grep .
+  found=$(console_line "$1" 'Kernel panic - not syncing|BUG: |Oops') || return
+  # Without the time stamp, and what another CPU has said before it on the same line.
+  [[ ! $found =~ .*\[\ *[0-9]+\.[0-9]+\]\ *(.*) ]] || found=${BASH_REMATCH[1]}
+  [[ -n $found ]] && printf '%s\n' "$found"
 }
 # emulator_fault CONSOLE: software emulation now and then runs a breakpoint that the kernel has already taken out of its own
 # code again (bugzilla.redhat.com 2216496; one boot in 30 here). No kernel that patches itself on real processors does.

@@ -212,6 +212,7 @@ kvm_runs() {
   guest=''
   exec {stream}<&-
   grep -aq 'Linux version' "$work/console" && return
+  # shellcheck disable=SC2034  # for scripts/boot
   kvm_trouble=$(qemu_line "$work/console" || printf 'it said nothing for 15 s')
   return 1
 }
