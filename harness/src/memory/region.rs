@@ -1,6 +1,7 @@
 //! One mapping of a memory type, its pages, and a second mapping of the same memory.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::page_state::PageState;
 use super::{Memory, Pattern, anon, hugetlb, shmem};
@@ -57,10 +58,22 @@ pub struct Page {
     pub size: usize,
 }
 
+/// Where the next region may begin; 0 before the first.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
 /// Reserves `len` bytes at a multiple of `align`, with `align` inaccessible bytes on both sides.
+///
+/// Far from where the kernel puts what has no address of its own: a hole that a case leaves is filled by no thread's stack.
 fn reserve(len: usize, align: usize) -> Result<Address> {
+    let here = 0_u8;
+    // The stack is near the end of the address space, and a program and its heap lie in the upper half.
+    let quarter = std::ptr::from_ref(&here) as usize / 4;
+    let wish = NEXT.load(Ordering::Relaxed).max(quarter).next_multiple_of(align);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    let at = sys::map(0, len + 3 * align, libc::PROT_NONE, flags, None, 0).named("mmap(PROT_NONE)")?;
+    let at = sys::map(wish, len + 3 * align, libc::PROT_NONE, flags, None, 0).named("mmap(PROT_NONE)")?;
+    if at == wish {
+        NEXT.store(at + len + 3 * align, Ordering::Relaxed);
+    }
     Ok((at + align).next_multiple_of(align))
 }
 
