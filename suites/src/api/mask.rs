@@ -122,7 +122,11 @@ fn the_features_are_those_of_a_release() -> Outcome {
     variant(format!("{features:#x}"));
     ensure_eq!(features & INITIALIZED, 0, "the kernel's own mark among the features");
     let known: u64 = HISTORY.iter().sum();
-    ensure!(features & !known == 0, "no release is known to offer {:?}", feature::names(features & !known));
+    ensure!(
+        features & !known == 0,
+        "no release is known to offer {:?}: a bit too many, or a kernel newer than this suite",
+        feature::names(features & !known)
+    );
     let newest = HISTORY.iter().rposition(|step| features & step != 0);
     let release: u64 = newest.map_or(0, |newest| HISTORY[..=newest].iter().sum());
     let missing = release & !features;
