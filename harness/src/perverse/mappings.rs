@@ -9,7 +9,7 @@ use super::{Perversion, honest, new, state, vmas};
 use crate::kernel;
 use crate::uapi::{
     UFFD_FEATURE_WP_ASYNC, UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR,
-    UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
+    UFFDIO_REGISTER_MODE_RWP, UFFDIO_RWPROTECT, UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
 };
 
 /// What one page of page tables spans, and so what two mappings of hugetlb memory may share.
@@ -101,7 +101,7 @@ fn tables() -> Vec<Perversion> {
             .ioctl(&[UFFDIO_REGISTER], |call| {
                 let answer = call.pass();
                 // At once instead of by the first reader, whose fault nobody is told of in this mode.
-                if answer.is_ok() && call.argument.mode() == WP {
+                if answer.is_ok() && [WP, UFFDIO_REGISTER_MODE_RWP].contains(&call.argument.mode()) {
                     let (start, length) = (call.argument.start() as usize, call.argument.len() as usize);
                     let _ = honest::populate(start, length, libc::MADV_POPULATE_READ);
                 }
@@ -130,12 +130,12 @@ fn tables() -> Vec<Perversion> {
             }
             answer
         })
-        .ioctl(&[UFFDIO_WRITEPROTECT], |call| {
+        .ioctl(&[UFFDIO_WRITEPROTECT, UFFDIO_RWPROTECT], |call| {
             let answer = call.pass();
             let shares = state::own_at(call.fd, call.argument.start())
                 .is_some_and(|range| range.end - range.start >= SHARED_TABLE);
             if answer.is_ok() && shares {
-                let _ = call.also(UFFDIO_WRITEPROTECT, &[call.argument.start(), call.argument.len(), 0]);
+                let _ = call.also(call.request(), &[call.argument.start(), call.argument.len(), 0]);
             }
             answer
         }),
