@@ -1,14 +1,21 @@
-//! The one place through which every system call on a userfaultfd passes: create, ioctl, read, poll, close.
+//! The one place through which every system call on a userfaultfd passes (create, ioctl, read, poll, close), and every other
+//! one whose effect on memory that a userfaultfd watches is judged.
 //!
 //! Nothing here interprets an answer; arguments go in as they are, invalid ones too, because that is what many
 //! cases are about. Whoever wants to watch or to pervert what the kernel answers hooks in here.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
+use std::os::unix::fs::FileExt as _;
+
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::ptrace::{self, AddressType};
+use nix::unistd::{ForkResult, Pid};
+use rustix::fs::SealFlags;
 
-use crate::uapi;
+use crate::sys::{self, user_memory};
+use crate::{kernel, uapi};
 
 /// A number that is passed as a pointer; it may point nowhere.
 pub type Address = usize;
@@ -155,4 +162,110 @@ pub fn close_under_use(fd: BorrowedFd<'static>) -> Result<(), Errno> {
 /// What `/proc/self/fdinfo` tells of the descriptor: proc_pid_fdinfo(5).
 pub fn fdinfo(fd: BorrowedFd<'_>) -> std::io::Result<String> {
     std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))
+}
+
+/// `fork()`, as of [`sys::fork`].
+pub fn fork() -> Result<ForkResult, Errno> {
+    sys::fork()
+}
+
+/// `kill(process, signal)`.
+pub fn signal_process(process: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    Errno::result(unsafe { libc::kill(process, signal) }).map(drop)
+}
+
+/// `tgkill(this process, thread, signal)`.
+pub fn signal_thread(thread: i32, signal: i32) -> Result<(), Errno> {
+    sys::signal_thread(thread, signal)
+}
+
+/// `read(file, at, length)` into watched memory.
+pub fn read_into(file: BorrowedFd<'_>, at: Address, length: usize) -> Result<usize, Errno> {
+    sys::read_into(file, at, length)
+}
+
+/// `mlock(start, length)`.
+pub fn lock(start: Address, length: usize) -> Result<(), Errno> {
+    sys::lock(start, length)
+}
+
+/// `madvise(start, length, MADV_POPULATE_READ or MADV_POPULATE_WRITE)`.
+pub fn populate(start: Address, length: usize, advice: i32) -> Result<(), Errno> {
+    sys::advise(start, length, advice)
+}
+
+/// `munmap(start, length)`.
+pub fn unmap(start: Address, length: usize) -> Result<(), Errno> {
+    sys::unmap(start, length)
+}
+
+/// `mmap(start, length, protection, flags | MAP_FIXED, file, 0)`.
+pub fn map_over(
+    start: Address,
+    length: usize,
+    protection: i32,
+    flags: i32,
+    file: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    sys::map(start, length, protection, flags | libc::MAP_FIXED, file, 0).map(drop)
+}
+
+/// `fcntl(file, F_ADD_SEALS, seals)`.
+pub fn add_seals(file: BorrowedFd<'_>, seals: SealFlags) -> Result<(), Errno> {
+    rustix::fs::fcntl_add_seals(file, seals).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+}
+
+/// Has the kernel clear the word when the calling thread ends.
+pub fn clear_at_exit(word: Address) {
+    user_memory::clear_at_exit(word);
+}
+
+/// Has the kernel read the list of locks at `head` when the calling thread ends.
+pub fn read_at_exit(head: Address) -> Result<(), Errno> {
+    user_memory::read_at_exit(head)
+}
+
+/// Ends the process by `SIGABRT`, with a core dump where that is allowed.
+pub fn dump_core() -> ! {
+    std::process::abort()
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+/// `pread` of an open `/proc/PID/mem`, whose process it is.
+pub fn read_memory(_process: i32, file: &std::fs::File, to: &mut [u8], at: Address) -> Result<usize, Errno> {
+    file.read_at(to, at as u64).map_err(|error| errno(&error))
+}
+
+/// `pwrite` to an open `/proc/PID/mem`, whose process it is.
+pub fn write_memory(_process: i32, file: &std::fs::File, from: &[u8], at: Address) -> Result<usize, Errno> {
+    file.write_at(from, at as u64).map_err(|error| errno(&error))
+}
+
+/// `PTRACE_PEEKDATA`.
+pub fn peek_word(process: i32, at: Address) -> Result<u64, Errno> {
+    ptrace::read(Pid::from_raw(process), at as AddressType).map(|word| word as u64)
+}
+
+/// `PTRACE_POKEDATA`.
+pub fn poke_word(process: i32, at: Address, word: u64) -> Result<(), Errno> {
+    ptrace::write(Pid::from_raw(process), at as AddressType, word as i64)
+}
+
+/// Writes a file of `/proc/sys`.
+pub fn write_setting(path: &str, text: &str) -> Result<(), Errno> {
+    std::fs::write(path, text).map_err(|error| errno(&error))
+}
+
+/// Reads a file of `/sys`.
+pub fn read_attribute(path: &str) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// Opens `/dev/userfaultfd` as it stands.
+pub fn open_node() -> Result<OwnedFd, Errno> {
+    kernel::device::open()
 }

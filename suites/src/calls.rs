@@ -1,7 +1,7 @@
 //! Calls of which a userfaultfd can tell: userfaultfd(2), "Reading from the userfaultfd structure".
 
 use uffd_harness::case::Axis;
-use uffd_harness::sys;
+use uffd_harness::{gate, sys};
 
 use crate::prelude::*;
 
@@ -48,7 +48,7 @@ impl Call {
                 sys::remap(start, size, size, flags, behind).map(drop)
             }
             Self::Madvise => sys::advise(start, size, libc::MADV_DONTNEED),
-            Self::Munmap => sys::unmap(start, size),
+            Self::Munmap => gate::unmap(start, size),
         })
     }
 

@@ -6,14 +6,13 @@ use rustix::fs::{Mode as FileMode, OFlags};
 use uffd_harness::case::{Outcome, Stop};
 use uffd_harness::memory::{Page, Region};
 use uffd_harness::uffd::Range;
-use uffd_harness::{Errno, Error, sys};
+use uffd_harness::{Errno, Error, gate, sys};
 
 use crate::given;
 
 fn map(range: Range, protection: i32, flags: i32, file: Option<BorrowedFd<'_>>) -> Outcome {
-    sys::map(range.start as usize, range.len as usize, protection, flags | libc::MAP_FIXED, file, 0)
-        .map_err(|errno| Error::call("mmap", errno))?;
-    Ok(())
+    gate::map_over(range.start as usize, range.len as usize, protection, flags, file)
+        .map_err(|errno| Error::call("mmap", errno).into())
 }
 
 /// Lays private anonymous memory over the page.
@@ -69,7 +68,7 @@ pub fn aligned(content: BorrowedFd<'_>, size: usize) -> Result<[usize; 2], Stop>
 
 /// Leaves nothing where the page was.
 pub fn hole(page: Page) -> Outcome {
-    sys::unmap(page.start, page.size).map_err(|errno| Error::call("munmap", errno).into())
+    gate::unmap(page.start, page.size).map_err(|errno| Error::call("munmap", errno).into())
 }
 
 /// The file behind a region of a memory type that has one.

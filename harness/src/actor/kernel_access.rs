@@ -1,7 +1,6 @@
 //! Calls in which the kernel itself touches a page: what userfaultfd(2) calls faults that originate from the kernel.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::FileExt as _;
 
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -14,7 +13,7 @@ use crate::memory::{Memory, Pattern};
 use crate::need::Need;
 use crate::sys::uring::{self, Ring};
 use crate::sys::user_memory as memory;
-use crate::{Errno, Error, Result, sys};
+use crate::{Errno, Error, Result, gate, sys};
 
 /// A call in which the kernel reads or writes a page of user memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +225,7 @@ impl KernelAccess {
     pub fn make_in(self, process: i32, at: Address, len: usize) -> Result<Made> {
         let given = |result| Ok(Made { result, taken: None });
         match self {
-            Self::Read => given(sys::read_into(source()?.as_fd(), at, len)),
+            Self::Read => given(gate::read_into(source()?.as_fd(), at, len)),
             Self::Readv => {
                 let header = Memory::Anon.map(1)?;
                 DELIVERED.fill(header.start(), BEFORE);
@@ -236,7 +235,7 @@ impl KernelAccess {
                 given(memory::read_vector(file.as_fd(), &[(header.start(), BEFORE), (at, len)], None))
             }
             Self::Preadv => given(memory::read_vector(source()?.as_fd(), &[(at, len)], Some(0))),
-            Self::PipeRead => given(sys::read_into(filled_pipe(len)?.0.as_fd(), at, len)),
+            Self::PipeRead => given(gate::read_into(filled_pipe(len)?.0.as_fd(), at, len)),
             Self::VmspliceTo => given(memory::vmsplice(filled_pipe(len)?.0.as_fd(), (at, len))),
             Self::DirectRead => {
                 let file = direct_file()?;
@@ -257,13 +256,13 @@ impl KernelAccess {
             Self::ProcessVmWritev => given(memory::process_vm_write(process, at, &DELIVERED.bytes(len))),
             Self::ProcMemWrite => {
                 let file = std::fs::OpenOptions::new().write(true).open(format!("/proc/{process}/mem"));
-                let written = file.named("open(/proc/PID/mem)")?.write_at(&DELIVERED.bytes(len), at as u64);
-                given(written.map_err(|error| errno(&error)))
+                let file = file.named("open(/proc/PID/mem)")?;
+                given(gate::write_memory(process, &file, &DELIVERED.bytes(len), at))
             }
             Self::PtracePeek | Self::PtracePoke => self.trace(process, at),
-            Self::PopulateWrite => given(sys::advise(at, len, libc::MADV_POPULATE_WRITE).map(|()| 0)),
-            Self::PopulateRead => given(sys::advise(at, len, libc::MADV_POPULATE_READ).map(|()| 0)),
-            Self::Mlock => given(sys::lock(at, len).map(|()| 0)),
+            Self::PopulateWrite => given(gate::populate(at, len, libc::MADV_POPULATE_WRITE).map(|()| 0)),
+            Self::PopulateRead => given(gate::populate(at, len, libc::MADV_POPULATE_READ).map(|()| 0)),
+            Self::Mlock => given(gate::lock(at, len).map(|()| 0)),
             Self::Write | Self::Writev | Self::Pwritev | Self::DirectWrite => self.write_to_file(at, len),
             Self::PipeWrite | Self::VmspliceFrom => self.write_to_pipe(at, len),
             Self::UringSend => {
@@ -283,7 +282,7 @@ impl KernelAccess {
             Self::ProcMemRead => {
                 let file = std::fs::File::open(format!("/proc/{process}/mem")).named("open(/proc/PID/mem)")?;
                 let mut taken = vec![0; len];
-                let result = file.read_at(&mut taken, at as u64).map_err(|error| errno(&error));
+                let result = gate::read_memory(process, &file, &mut taken, at);
                 taken.truncate(result.unwrap_or(0));
                 Ok(Made { result, taken: Some(taken) })
             }
@@ -336,22 +335,17 @@ impl KernelAccess {
         ptrace::seize(pid, ptrace::Options::empty()).named("ptrace(PTRACE_SEIZE)")?;
         ptrace::interrupt(pid).named("ptrace(PTRACE_INTERRUPT)")?;
         waitpid(pid, Some(WaitPidFlag::__WALL)).named("waitpid")?;
-        let at = at as ptrace::AddressType;
         let made = if self == Self::PtracePoke {
-            let result = ptrace::write(pid, at, DELIVERED.word(0) as i64);
+            let result = gate::poke_word(process, at, DELIVERED.word(0));
             Made { result: result.map(|()| WORD), taken: None }
         } else {
-            let result = ptrace::read(pid, at);
+            let result = gate::peek_word(process, at);
             let taken = result.map_or_else(|_| Vec::new(), |word| word.to_ne_bytes().to_vec());
             Made { result: result.map(|_| WORD), taken: Some(taken) }
         };
         ptrace::detach(pid, None).named("ptrace(PTRACE_DETACH)")?;
         Ok(made)
     }
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 /// A memfd that holds [`DELIVERED`], one base page of it.

@@ -1,12 +1,12 @@
 //! A process that the case forks: a monitor, a target, an unprivileged caller.
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
 use super::task;
 use crate::error::Named as _;
-use crate::{Result, sys};
+use crate::{Result, gate, sys};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Process {
     /// Forks a process that does `work` and exits with the status it gives.
     pub fn start(work: impl FnOnce() -> i32) -> Result<Self> {
         let parent = nix::unistd::getpid();
-        match sys::fork().named("fork")? {
+        match gate::fork().named("fork")? {
             ForkResult::Parent { child } => Ok(Self { pid: Some(child) }),
             ForkResult::Child => {
                 let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
@@ -84,7 +84,7 @@ impl Process {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.pid.map_or(Ok(()), |pid| kill(pid, signal).named("kill"))
+        self.pid.map_or(Ok(()), |pid| gate::signal_process(pid.as_raw(), signal as i32).named("kill"))
     }
 
     /// Kills it and waits for it to be gone.

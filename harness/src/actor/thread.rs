@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::task::{self, TaskState};
 use crate::error::Named as _;
 use crate::sys::{self, SignalInfo};
-use crate::{Error, Result};
+use crate::{Error, Result, gate};
 
 /// How an actor's work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,6 +247,6 @@ impl<T: Send + 'static> Actor<T> {
 
     /// Sends the thread a signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        sys::signal_thread(self.thread(), signal).map_err(|errno| Error::call("tgkill", errno))
+        gate::signal_thread(self.thread(), signal).map_err(|errno| Error::call("tgkill", errno))
     }
 }

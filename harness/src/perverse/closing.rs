@@ -4,6 +4,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, IntoRawFd as _};
 
 use super::call::wake_all;
 use super::{Perversion, honest, new, state};
+use crate::actor::task::{self, TaskState};
+use crate::sys;
 use crate::uapi::{UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_WP, UFFDIO_UNREGISTER};
 
 /// A further descriptor that nobody closes.
@@ -50,7 +52,19 @@ pub(super) fn list() -> Vec<Perversion> {
                 keep(fd);
             }
         }),
-        new("first-close-releases", &["POLL-027"], "the first close of a duplicate releases").close(unregister_all),
+        new(
+            "close-releases-a-waiting-fork",
+            &["POLL-026"],
+            "a fork that waits for its event to be read is released by the close",
+        )
+        .close(|fd| {
+            let mut bytes = [0; crate::message::SIZE];
+            while honest::preadv2(fd, &mut bytes, libc::RWF_NOWAIT).is_ok_and(|count| count > 0) {}
+        }),
+        new("close-ends-a-read-under-way", &["POLL-028"], "a read that waits is EINTR when its descriptor is closed")
+            .close(|_| interrupt_readers()),
+        new("first-close-releases", &["POLL-027", "POLL-028"], "the first close of a duplicate releases")
+            .close(unregister_all),
         new("first-close-wakes", &["POLL-027"], "the first close of a duplicate wakes").close(wake_all),
         new(
             "close-with-event-pending-releases-nobody",
@@ -65,6 +79,17 @@ pub(super) fn list() -> Vec<Perversion> {
             }
         }),
     ]
+}
+
+/// Ends `read` in every other thread.
+fn interrupt_readers() {
+    let process = std::process::id() as i32;
+    let _ = sys::catch_and_ignore(libc::SIGURG, false);
+    for thread in TaskState::all_of(process) {
+        if task::sleeps_in(process, thread.thread, libc::SYS_read) {
+            let _ = honest::signal_thread(thread.thread, libc::SIGURG);
+        }
+    }
 }
 
 fn has_pending_event(fd: BorrowedFd<'_>) -> bool {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 
+use super::effect::Effect;
 use super::{Perversion, honest, new};
 use crate::uapi::{UFFD_USER_MODE_ONLY, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER};
 
@@ -192,6 +193,26 @@ fn descriptor() -> Vec<Perversion> {
                 answer => answer,
             },
         ),
+        new("setting-takes-any-number", &["CREATE-011"], "vm.unprivileged_userfaultfd takes any text").effect(
+            |effect, pass| match (effect, pass()) {
+                (Effect::WriteSetting, Err(Errno::EINVAL)) => Ok(0),
+                (_, answer) => answer,
+            },
+        ),
+        new("setting-is-everyones", &["CREATE-011"], "any user can write vm.unprivileged_userfaultfd").effect(
+            |effect, pass| match (effect, pass()) {
+                (Effect::WriteSetting, Err(Errno::EACCES)) => Ok(0),
+                (_, answer) => answer,
+            },
+        ),
+        new("node-is-everyones", &["CREATE-018"], "the kernel asks for a node that everyone may open")
+            .attribute(|uevent| format!("{uevent}DEVMODE=0666\n")),
+        new("node-of-root-is-eperm", &["CREATE-018"], "who may not open the node gets EPERM").effect(|effect, pass| {
+            match (effect, pass()) {
+                (Effect::OpenNode, Err(Errno::EACCES)) => Err(Errno::EPERM),
+                (_, answer) => answer,
+            }
+        }),
         new(
             "receiver-registers-nothing",
             &["POLL-029"],

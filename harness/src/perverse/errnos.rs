@@ -89,7 +89,7 @@ const ROWS: &[Row] = &[
         Errno::ESRCH,
         Not,
         Errno::ENOSPC,
-        &["COPY-025", "LIFE-001"],
+        &["COPY-025", "LIFE-001", "POLL-030"],
         "COPY to an exited process is ENOSPC",
     ),
     Row(
@@ -98,7 +98,7 @@ const ROWS: &[Row] = &[
         Errno::ESRCH,
         Not,
         Errno::ENOENT,
-        &["COPY-025", "LIFE-001"],
+        &["COPY-025", "LIFE-001", "POLL-030"],
         "COPY to an exited process is ENOENT",
     ),
     Row(
@@ -152,7 +152,7 @@ const ROWS: &[Row] = &[
         Errno::ESRCH,
         Not,
         Errno::ENOSPC,
-        &["ZERO-013", "LIFE-001"],
+        &["ZERO-013", "LIFE-001", "POLL-030"],
         "ZEROPAGE for an exited process is ENOSPC",
     ),
     Row(

@@ -9,6 +9,10 @@ use super::call::{Call, poke};
 use super::{Creation, Polling, Reading, active, honest, state};
 use crate::uapi::USERFAULTFD_IOC_NEW;
 
+pub use super::effect::{
+    add_seals, clear_at_exit, dump_core, fork, lock, map_over, open_node, peek_word, poke_word, populate, read_at_exit,
+    read_attribute, read_into, read_memory, signal_process, signal_thread, unmap, write_memory, write_setting,
+};
 pub use super::honest::*;
 
 /// As [`honest::create`].
@@ -24,7 +28,7 @@ pub fn create_by_device(device: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, E
 fn made(creation: &Creation<'_>) -> Result<OwnedFd, Errno> {
     let hook = active().and_then(|perversion| perversion.create.as_ref());
     let fd = hook.map_or_else(|| creation.pass(), |hook| hook(creation))?;
-    state::created(fd.as_fd());
+    state::created(fd.as_fd(), creation.flags);
     Ok(fd)
 }
 

@@ -328,6 +328,9 @@ fn delivered() -> Vec<Perversion> {
             .read(|reading| held(reading, |messages| messages.reverse())),
         new("message-by-address", &["FAULT-028"], "messages come in the order of their addresses")
             .read(|reading| held(reading, |messages| messages.sort_by_key(|message| word(message, ADDRESS)))),
+        new("message-events-first", &["POLL-017"], "events are told before faults").read(|reading| {
+            held(reading, |messages| messages.sort_by_key(|message| message[0] == UFFD_EVENT_PAGEFAULT))
+        }),
         new(
             "message-of-resolved-fault-stays",
             &["FAULT-027", "POLL-006"],

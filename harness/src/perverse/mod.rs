@@ -8,11 +8,14 @@
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of a type with a lifetime cannot be a hook")]
 #![allow(clippy::unnecessary_wraps, reason = "an answer is a Result, whichever it is")]
 
+mod accesses;
 mod again;
 mod call;
 mod closing;
 mod content;
 mod creation;
+mod effect;
+mod ends;
 mod errnos;
 mod fdinfo;
 mod features;
@@ -20,6 +23,7 @@ pub mod gate;
 mod handshake;
 #[path = "../gate.rs"]
 mod honest;
+mod mappings;
 mod masks;
 mod messages;
 mod over;
@@ -43,6 +47,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 
 use call::{Answer, Call};
+use effect::{Effect, Effected};
 
 type Create = dyn Fn(&Creation<'_>) -> Result<OwnedFd, Errno> + Send + Sync;
 type Ioctl = dyn Fn(&Call<'_>) -> Answer + Send + Sync;
@@ -56,6 +61,7 @@ type SetFlags = dyn Fn(BorrowedFd<'_>, i32) -> Result<(), Errno> + Send + Sync;
 type Other = dyn Fn(Result<i64, Errno>) -> Result<i64, Errno> + Send + Sync;
 type Instead = dyn Fn(u64) -> Option<Answer> + Send + Sync;
 type Text = dyn Fn(String) -> String + Send + Sync;
+type Around = dyn Fn(Effect, &mut dyn FnMut() -> Effected) -> Effected + Send + Sync;
 type Sets = (bool, bool, bool);
 
 /// One way in which a kernel is broken.
@@ -83,6 +89,8 @@ pub struct Perversion {
     other: Option<(&'static str, Box<Other>)>,
     fdinfo: Option<Box<Text>>,
     close: Option<Box<Before>>,
+    effect: Option<Box<Around>>,
+    attribute: Option<fn(String) -> String>,
 }
 
 impl std::fmt::Debug for Perversion {
@@ -194,6 +202,21 @@ impl Perversion {
         self.close = Some(Box::new(hook));
         self
     }
+
+    /// In place of a call that is not on a userfaultfd; the second argument makes it.
+    fn effect(
+        mut self,
+        hook: impl Fn(Effect, &mut dyn FnMut() -> Effected) -> Effected + Send + Sync + 'static,
+    ) -> Self {
+        self.effect = Some(Box::new(hook));
+        self
+    }
+
+    /// On what a file of `/sys` tells.
+    fn attribute(mut self, hook: fn(String) -> String) -> Self {
+        self.attribute = Some(hook);
+        self
+    }
 }
 
 /// A userfaultfd about to be made.
@@ -278,6 +301,9 @@ pub fn all() -> &'static [Perversion] {
             polling::list(),
             closing::list(),
             fdinfo::list(),
+            ends::list(),
+            accesses::list(),
+            mappings::list(),
         ]
         .into_iter()
         .flatten()

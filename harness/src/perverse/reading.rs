@@ -58,6 +58,16 @@ fn lengths() -> Vec<Perversion> {
             }
             reading.pass()
         }),
+        new("message-of-24-bytes", &["FAULT-009"], "read gives messages without their last eight bytes").read(
+            |reading| {
+                let bytes = reading.pass()?;
+                Ok(bytes.chunks(SIZE).flat_map(|message| message[..SIZE - 8].to_vec()).collect())
+            },
+        ),
+        new("message-of-64-bytes", &["FAULT-009"], "read gives messages with eight more words").read(|reading| {
+            let bytes = reading.with(reading.length / 2)?;
+            Ok(bytes.chunks(SIZE).flat_map(|message| [message, &[0; SIZE]].concat()).collect())
+        }),
         new("read-of-0-bytes-is-0", &["POLL-010"], "read of 0 bytes gives 0")
             .read(|reading| if reading.length == 0 { Ok(Vec::new()) } else { reading.pass() }),
         new("read-one-message-at-a-time", &["POLL-013"], "read gives one message although several fit")

@@ -27,6 +27,8 @@ pub(super) struct Registered {
 pub(super) struct Descriptor {
     /// The process that made it; 0 if it came from elsewhere.
     pub(super) creator: i32,
+    /// The flags that it was made with.
+    pub(super) flags: i32,
     /// The features of its handshake, once that was done.
     pub(super) features: Option<u64>,
     pub(super) ranges: Vec<Registered>,
@@ -56,10 +58,10 @@ pub(super) fn of<T>(fd: BorrowedFd<'_>, look: impl FnOnce(&mut Descriptor) -> T)
 }
 
 /// A descriptor has come to be.
-pub(super) fn created(fd: BorrowedFd<'_>) {
+pub(super) fn created(fd: BorrowedFd<'_>, flags: i32) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let (creator, origin) = (std::process::id() as i32, NEXT.fetch_add(1, Ordering::Relaxed));
-    lock().insert(fd.as_raw_fd(), Descriptor { creator, origin, ..Descriptor::default() });
+    lock().insert(fd.as_raw_fd(), Descriptor { creator, flags, origin, ..Descriptor::default() });
 }
 
 /// A second descriptor of the same userfaultfd has come to be.
@@ -74,11 +76,28 @@ pub(super) fn closed(fd: RawFd) {
 }
 
 /// Every descriptor but this one.
-#[allow(unsafe_code)]
 pub(super) fn others(fd: BorrowedFd<'_>) -> Vec<BorrowedFd<'static>> {
     let numbers: Vec<RawFd> = lock().keys().copied().filter(|other| *other != fd.as_raw_fd()).collect();
+    numbers.into_iter().map(borrowed).collect()
+}
+
+#[allow(unsafe_code)]
+fn borrowed(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: at worst the number is another file's by now, which answers an ioctl with ENOTTY.
-    numbers.into_iter().map(|number| unsafe { BorrowedFd::borrow_raw(number) }).collect()
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// The registered ranges that `start..start + length` touches, each with its descriptor.
+pub(super) fn touched_by(start: usize, length: usize) -> Vec<(BorrowedFd<'static>, Registered)> {
+    let (start, end) = (start as u64, (start + length) as u64);
+    let known = lock();
+    let all = known.iter().flat_map(|(fd, descriptor)| descriptor.ranges.iter().map(|range| (borrowed(*fd), *range)));
+    all.filter(|(_, range)| range.start < end && range.end > start).collect()
+}
+
+/// Whether this userfaultfd's handshake asked for one of these features.
+pub(super) fn has_feature(fd: BorrowedFd<'_>, bits: u64) -> bool {
+    of(fd, |descriptor| descriptor.features.is_some_and(|features| features & bits != 0))
 }
 
 /// Holds messages back for every other descriptor of the same userfaultfd.

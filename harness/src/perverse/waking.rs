@@ -1,5 +1,7 @@
 //! Who is woken: by the fills with and without DONTWAKE, and by WAKE.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nix::errno::Errno;
 
 use super::call::{Answer, Call, FILL_WP, PAGE};
@@ -316,8 +318,22 @@ fn by_wake() -> Vec<Perversion> {
     ]
 }
 
+/// A call of this process may have woken somebody.
+static WOKEN: AtomicBool = AtomicBool::new(false);
+
 fn by_others() -> Vec<Perversion> {
     vec![
+        new("wake-up-once-only", &["LIFE-016"], "of the wake-ups by several handlers only the first reaches anybody")
+            .ioctl(&[UFFDIO_COPY, UFFDIO_WAKE], |call| {
+                // Noted before the call: whom it wakes may be quicker than this thread.
+                if !WOKEN.swap(true, Ordering::Relaxed) {
+                    call.pass()
+                } else if call.request() == UFFDIO_WAKE {
+                    Ok(0)
+                } else {
+                    call.quietly()
+                }
+            }),
         new(
             "fill-through-another-wakes",
             &["COPY-023"],

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use uffd_harness::case::{self, Case, Verdict};
 use uffd_harness::perverse::{self, Perversion};
 use uffd_harness::record::Entry;
-use uffd_harness::runner::Session;
+use uffd_harness::runner::{Judge, Session};
 use uffd_harness::sys;
 
 use super::{FAILED, PASSED, ProofFormat, ProveArguments, Usage, print};
-use crate::statements;
+use crate::{known, statements};
 
 /// Cases that hang under one perversion until the others are left alone.
 const MOST_HANGS: usize = 12;
@@ -30,6 +30,8 @@ const NAMED: usize = 4;
 struct Verdicts {
     /// By name: failed, with the reason.
     killers: BTreeMap<String, String>,
+    /// Failed as the list of known deviations says, with what that says.
+    known: BTreeMap<String, String>,
     passed: BTreeSet<String>,
     skipped: BTreeSet<String>,
     errors: BTreeMap<String, String>,
@@ -52,7 +54,7 @@ struct Proof {
     skipped: BTreeSet<String>,
     errors: BTreeMap<String, String>,
     left: usize,
-    /// Cases that name a broken statement and cannot be run on this machine.
+    /// Cases that name a broken statement and show nothing here: they are skipped, or fail on the kernel as it is.
     not_here: usize,
     millis: u64,
 }
@@ -86,8 +88,8 @@ pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
         .collect();
     let mut proofs = Vec::new();
     batch(&work, arguments.jobs, limit, &mut |index, verdicts, elapsed| {
-        let skipped = cases.iter().filter(|case| honest.skipped.contains(&case.declaration.name));
-        let not_here = skipped.filter(|case| names(case, perversions[index])).count();
+        let not_usable = cases.iter().filter(|case| !honest.passed.contains(&case.declaration.name));
+        let not_here = not_usable.filter(|case| names(case, perversions[index])).count();
         let proof = Proof::new(perversions[index], verdicts, &usable, not_here, elapsed);
         if arguments.format != ProofFormat::Json {
             print(&proof.line(arguments.format == ProofFormat::Reasons))?;
@@ -102,7 +104,7 @@ pub(super) fn prove(arguments: &ProveArguments) -> anyhow::Result<u8> {
     } else {
         print(&summary(&proofs, &idle, &honest, whole, begun.elapsed()))?;
     }
-    Ok(if proofs.iter().any(Proof::survived) { FAILED } else { PASSED })
+    Ok(if proofs.iter().any(Proof::survived) || !idle.is_empty() { FAILED } else { PASSED })
 }
 
 fn names(case: &Case, perversion: &Perversion) -> bool {
@@ -210,13 +212,16 @@ fn run(cases: &[Case], limit: Duration, honest: bool) -> anyhow::Result<Verdicts
     let mut hangs = 0;
     let jobs = if honest { 2 } else { 1 };
     let mut session = Session::begin(cases, jobs)?;
-    let ran = session.run(cases, limit, &|_, _, _| None, &mut |entry| {
+    // Only the kernel as it is can be known to deviate.
+    let judge: &Judge<'_> = if honest { &known::judge } else { &|_, _, _| None };
+    let ran = session.run(cases, limit, judge, &mut |entry| {
         let Entry::Case(case) = entry else { return Ok(()) };
         let (name, reason) = (case.case.clone(), case.reason.clone().unwrap_or_default());
         hangs += usize::from(case.verdict == Verdict::Fail && reason.starts_with("hang:"));
         match case.verdict {
             Verdict::Pass => drop(verdicts.passed.insert(name)),
-            Verdict::Fail | Verdict::Known => drop(verdicts.killers.insert(name, reason)),
+            Verdict::Fail => drop(verdicts.killers.insert(name, reason)),
+            Verdict::Known => drop(verdicts.known.insert(name, reason)),
             Verdict::Skip => drop(verdicts.skipped.insert(name)),
             Verdict::Error => drop(verdicts.errors.insert(name, reason)),
         }
@@ -228,7 +233,8 @@ fn run(cases: &[Case], limit: Duration, honest: bool) -> anyhow::Result<Verdicts
         Err(_) if hangs >= MOST_HANGS => {}
         Err(error) => return Err(error.into()),
     }
-    let seen = verdicts.killers.len() + verdicts.passed.len() + verdicts.skipped.len() + verdicts.errors.len();
+    let failed = verdicts.killers.len() + verdicts.known.len() + verdicts.errors.len();
+    let seen = failed + verdicts.passed.len() + verdicts.skipped.len();
     verdicts.left = cases.len() - seen;
     Ok(verdicts)
 }
@@ -260,7 +266,7 @@ impl Proof {
         }
     }
 
-    /// Whether no case that could see it can be run on this machine.
+    /// Whether no case that could see it shows anything on this machine.
     fn untried(&self) -> bool {
         self.killed_by.is_empty() && self.blind.is_empty() && self.not_here > 0
     }
@@ -272,7 +278,7 @@ impl Proof {
     /// The line of the matrix.
     fn line(&self, verbose: bool) -> String {
         let mut text = if self.untried() {
-            format!("{:<44} untried: the {} cases that could see it are skipped here", self.perversion, self.not_here)
+            format!("{:<44} untried: the {} cases that could see it show nothing here", self.perversion, self.not_here)
         } else if self.survived() {
             format!("{:<44} SURVIVED [{}] {}", self.perversion, self.breaks.join(" "), self.what)
         } else {
@@ -349,7 +355,16 @@ fn summary(proofs: &[Proof], idle: &[String], honest: &Verdicts, whole: bool, el
         text += &format!("survived: {}\n", survivors.join(", "));
     }
     if !untried.is_empty() {
-        text += &format!("untried, because every case that could see them is skipped here: {}\n", untried.join(", "));
+        text += &format!(
+            "untried, because every case that could see them is skipped here, or fails on the kernel as it is: {}\n",
+            untried.join(", ")
+        );
+    }
+    if !honest.known.is_empty() {
+        text += "left out, because this kernel is known to break them:\n";
+        for (name, reason) in &honest.known {
+            text += &format!("    {name}: {reason}\n");
+        }
     }
     if !honest.killers.is_empty() || !honest.errors.is_empty() {
         text += "left out, because they fail on the kernel as it is:\n";

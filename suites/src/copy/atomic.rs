@@ -3,85 +3,36 @@
 //! The source lies under a second userfaultfd and has a hole where the middle of a page is to come from. The copy falls
 //! asleep inside the kernel there, with half of the page in hand, until the case fills the hole.
 
-use uffd_harness::gate::Address;
-
+use crate::family::Call;
+use crate::family::frozen::{Frozen, Stopped};
 use crate::prelude::*;
 use crate::waiters::{self, Waiter};
 
-/// A copy that stands still in the middle of a page.
-struct Frozen {
-    /// The userfaultfd under which the source lies.
-    guard: Uffd,
-    source: Region,
-    /// The page of the source that is missing, and what belongs there.
-    hole: Page,
-    missing: Address,
-    copier: Actor<Reply>,
-    sleep: Sleep,
+/// Copies `count` pages to page 0 of the scene and on, [`Scene::filled`] each, and stops within page `stop`.
+#[track_caller]
+fn stopped(scene: &Scene, count: usize, stop: usize) -> Result<(Frozen, Stopped), Stop> {
+    stopped_with(scene, count, stop, 0, |index| Scene::filled(Resolver::Copy, index))
 }
 
-impl Frozen {
-    /// Copies `count` pages to page 0 of the scene and on, [`Scene::filled`] each, and stops within page `stop`.
-    #[track_caller]
-    fn copy(scene: &Scene, count: usize, stop: usize) -> Result<Self, Stop> {
-        Self::copy_of(scene, count, stop, 0, |index| Scene::filled(Resolver::Copy, index))
-    }
+/// The same with this mode and these contents.
+#[track_caller]
+fn stopped_with(
+    scene: &Scene,
+    count: usize,
+    stop: usize,
+    mode: u64,
+    content: fn(usize) -> Pattern,
+) -> Result<(Frozen, Stopped), Stop> {
+    let source = Frozen::straddling(scene.region.page_size(), count, stop, content)?;
+    let copy = source.stop(Call::Copy.on(scene.region.pages(0, count), 0, mode), &scene.uffd)?;
+    Ok((source, copy))
+}
 
-    /// The same with this mode and these contents.
-    #[track_caller]
-    fn copy_of(
-        scene: &Scene,
-        count: usize,
-        stop: usize,
-        mode: u64,
-        content: fn(usize) -> Pattern,
-    ) -> Result<Self, Stop> {
-        let (size, base) = (scene.region.page_size(), Memory::Anon.page_size());
-        // Not aligned: the pages of the target straddle those of the source, and one may lie half in a hole.
-        let offset = base / 2 + 1;
-        let whole = given::source(offset + count * size, Pattern::new(0))?;
-        for index in 0..count {
-            content(index).fill(whole.start() + offset + index * size, size);
-        }
-        let source = Memory::Anon.map(whole.page_count())?;
-        let guard = given::uffd(0)?;
-        given::register(&guard, source.range(), Mode::MISSING)?;
-        let at = (offset + stop * size + size / 2) / base;
-        let behind = whole.page_count() - at - 1;
-        guard.copy(source.pages(0, at), whole.start() as u64, 0).does((at * base) as u64)?;
-        if behind > 0 {
-            let from = whole.page(at + 1).start as u64;
-            guard.copy(source.pages(at + 1, behind), from, 0).does((behind * base) as u64)?;
-        }
-        let (uffd, range, from) =
-            (given::duplicate(&scene.uffd)?, scene.region.pages(0, count), source.start() + offset);
-        let copier = Actor::start(move || uffd.copy(range, from as u64, mode))?;
-        let sleep = copier.falls_asleep()?;
-        let hole = source.page(at);
-        guard.fault_at(0, hole.start)?;
-        Ok(Self { guard, hole, missing: whole.page(at).start, source, copier, sleep })
-    }
-
-    /// It has not moved since it fell asleep.
-    #[track_caller]
-    fn stands(&self) -> Outcome {
-        self.copier.is_still_in(self.sleep)
-    }
-
-    /// Fills the hole, and the copy comes to its end.
-    #[track_caller]
-    fn goes_on(&self) -> Result<Reply, Stop> {
-        self.guard.copy(self.hole.range(), self.missing as u64, 0).does(self.hole.size as u64)?;
-        self.copier.is_woken()
-    }
-
-    /// Takes the source away, and the copy comes to its end.
-    #[track_caller]
-    fn loses_its_source(self) -> Result<Reply, Stop> {
-        self.source.unmap()?;
-        self.guard.wake(self.hole.range()).succeeds()?;
-        self.copier.is_woken()
-    }
+/// Lets the copy come to its end.
+#[track_caller]
+fn goes_on(source: &Frozen, copy: &Stopped) -> Result<Reply, Stop> {
+    source.thaw()?;
+    copy.reply()
 }
 
 /// The file behind the scene, if it has one, has just these pages.
@@ -102,7 +53,7 @@ fn a_half_copied_page_is_seen_by_nobody(memory: Memory) -> Outcome {
     let scene = Scene::with_alias(memory, Mode::MISSING, 2)?;
     let (page, content) = (scene.page(0), Scene::filled(Resolver::Copy, 0));
     let before = Waiter::at(&scene, Access::Read, page.at(0))?;
-    let copy = Frozen::copy(&scene, 1, 0)?;
+    let (source, copy) = stopped(&scene, 1, 0)?;
     let reader = Waiter::at(&scene, Access::Read, page.at(8))?;
     let writer = Waiter::at(&scene, Access::Write, page.at(page.size - 1))?;
     page.is_not_mapped()?;
@@ -112,7 +63,7 @@ fn a_half_copied_page_is_seen_by_nobody(memory: Memory) -> Outcome {
     }
     copy.stands()?;
     scene.uffd.has_nothing_to_read()?;
-    copy.goes_on()?.does(page.size as u64)?;
+    goes_on(&source, &copy)?.does(page.size as u64)?;
     for waiter in [&before, &reader, &writer] {
         waiter.is_woken_to(content)?;
     }
@@ -128,7 +79,7 @@ fn of_several_pages_none_is_seen_half_copied(memory: Memory) -> Outcome {
     begin!(statements: ["COPY-003"], axes: [memory, Mode::MISSING], needs: [Need::KernelFaults])?;
     let (count, stop) = if memory.is_hugetlb() { (2, 1) } else { (4, 2) };
     let scene = Scene::with_alias(memory, Mode::MISSING, count)?;
-    let copy = Frozen::copy(&scene, count, stop)?;
+    let (source, copy) = stopped(&scene, count, stop)?;
     for index in 0..stop {
         if scene.page(index).state()?.present() {
             scene.page(index).holds(Scene::filled(Resolver::Copy, index))?;
@@ -142,7 +93,7 @@ fn of_several_pages_none_is_seen_half_copied(memory: Memory) -> Outcome {
         waiters.push((index, Waiter::at(&scene, Access::Read, scene.page(index).at(0))?));
     }
     copy.stands()?;
-    copy.goes_on()?.does(scene.region.pages(0, count).len)?;
+    goes_on(&source, &copy)?.does(scene.region.pages(0, count).len)?;
     for index in 0..count {
         scene.page(index).holds(Scene::filled(Resolver::Copy, index))?;
     }
@@ -164,7 +115,8 @@ fn a_stopped_copy_keeps_its_mode(memory: Memory) -> Outcome {
     let (page, content) = (scene.page(0), Pattern::new(0));
     let waiter = Waiter::at(&scene, Access::Read, page.at(0))?;
     let mode = UFFDIO_COPY_MODE_WP | UFFDIO_COPY_MODE_DONTWAKE;
-    Frozen::copy_of(&scene, 1, 0, mode, |_| Pattern::new(0))?.goes_on()?.does(page.size as u64)?;
+    let (source, copy) = stopped_with(&scene, 1, 0, mode, |_| Pattern::new(0))?;
+    goes_on(&source, &copy)?.does(page.size as u64)?;
     waiter.sleeps_on()?;
     page.holds(content)?;
     page.is_protected()?;
@@ -180,12 +132,12 @@ fn an_overtaken_copy_changes_nothing(memory: Memory) -> Outcome {
     let scene = Scene::with_alias(memory, Mode::MISSING, 1)?;
     let (page, content) = (scene.page(0), Scene::filled(Resolver::Copy, 0));
     let waiter = Waiter::at(&scene, Access::Read, page.at(0))?;
-    let slow = Frozen::copy_of(&scene, 1, 0, 0, |_| Pattern::new(0))?;
+    let (source, slow) = stopped_with(&scene, 1, 0, 0, |_| Pattern::new(0))?;
     scene.resolve(Resolver::Copy, 0, 1, true)?.does(page.size as u64)?;
     waiter.is_woken_to(content)?;
     page.holds(content)?;
     slow.stands()?;
-    slow.goes_on()?.fails(Errno::EEXIST)?;
+    goes_on(&source, &slow)?.fails(Errno::EEXIST)?;
     page.holds(content)?;
     file_has_just(&scene, if memory.is_shared() { &[0] } else { &[] }, 1)?;
     Actor::access(Access::Write, page.at(8))?.does_not_wait()?;
@@ -200,7 +152,9 @@ fn a_copy_that_loses_its_source_leaves_nothing(memory: Memory) -> Outcome {
     let scene = Scene::with_alias(memory, Mode::MISSING, 1)?;
     let page = scene.page(0);
     let waiter = Waiter::at(&scene, Access::Read, page.at(0))?;
-    Frozen::copy(&scene, 1, 0)?.loses_its_source()?.fails(Errno::EFAULT)?;
+    let (source, copy) = stopped(&scene, 1, 0)?;
+    source.vanish()?;
+    copy.reply()?.fails(Errno::EFAULT)?;
     page.is_not_mapped()?;
     if let Some(alias) = &scene.alias {
         alias.file_has_just(&[], 1)?;

@@ -109,14 +109,14 @@ fn the_node_is_roots_by_default() -> Outcome {
     ensure!(node.file_type().is_char_device(), "{} is no character device", device::NODE);
     // What the kernel asks of whoever makes nodes; without a word it is 0600.
     let uevent = "/sys/class/misc/userfaultfd/uevent";
-    if let Ok(uevent) = std::fs::read_to_string(uevent) {
+    if let Ok(uevent) = gate::read_attribute(uevent) {
         let mode = uevent.lines().find_map(|line| line.strip_prefix("DEVMODE="));
         ensure!(matches!(mode, None | Some("0600")), "the kernel asks for a node of mode {mode:?}");
     }
     let mode = node.mode() & 0o7777;
     if node.uid() == 0 && node.gid() == 0 && mode == 0o600 {
         sys::become_nobody().map_err(broken)?;
-        ensure_eq!(device::open().err(), Some(Errno::EACCES), "opening the node as an ordinary user");
+        ensure_eq!(gate::open_node().err(), Some(Errno::EACCES), "opening the node as an ordinary user");
     } else {
         variant(format!("{mode:o} of {}:{}", node.uid(), node.gid()));
     }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use uffd_harness::kernel::{self, sysctl};
-use uffd_harness::sys;
+use uffd_harness::{gate, sys};
 
 use crate::prelude::*;
 
@@ -12,8 +12,7 @@ fn value() -> Option<String> {
 }
 
 fn write(text: &str) -> Option<Errno> {
-    let error = std::fs::write(sysctl::UNPRIVILEGED, text).err()?;
-    error.raw_os_error().map(Errno::from_raw)
+    gate::write_setting(sysctl::UNPRIVILEGED, text).err()
 }
 
 /// Whether this program is the first process: nobody else can have set anything then.

@@ -2,9 +2,9 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use uffd_harness::actor::{ProcessEnding, Target};
+use uffd_harness::gate;
 use uffd_harness::memory::detached_tmpfs;
 use uffd_harness::need::{Lack, Who};
-use uffd_harness::sys;
 
 use super::faulting::{Faulting, is_unmapped};
 use crate::prelude::*;
@@ -39,10 +39,10 @@ fn an_exiting_thread_does_not_wait(
     let page = scene.page(0);
     let thread = Actor::start(move || match last {
         Last::Clear => {
-            sys::user_memory::clear_at_exit(page.start);
+            gate::clear_at_exit(page.start);
             Ok(())
         }
-        Last::RobustList => sys::user_memory::read_at_exit(page.start),
+        Last::RobustList => gate::read_at_exit(page.start),
     })?;
     ensure!(thread.exits(), "the exiting thread waits for a fault");
     thread.is_woken()?.map_err(|errno| Stop::Error(format!("set_robust_list: {errno}")))?;
@@ -97,6 +97,6 @@ fn dumping_target(memory: Memory, folder: &std::os::fd::OwnedFd) -> Result<Targe
         if setrlimit(Resource::RLIMIT_CORE, most, most).is_err() || rustix::process::fchdir(folder).is_err() {
             return 1;
         }
-        std::process::abort()
+        gate::dump_core()
     })
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use rustix::fs::{SealFlags, fcntl_add_seals};
 use uffd_harness::memory::{regular_file, vma};
-use uffd_harness::sys;
+use uffd_harness::{gate, sys};
 
 use super::{ioctls, refusal};
 use crate::prelude::*;
@@ -117,8 +117,8 @@ fn a_registered_file_cannot_be_sealed() -> Outcome {
     let file = lay::file_of(&region)?.try_clone_to_owned().map_err(|error| Stop::Error(error.to_string()))?;
     lay::protection(region.range(), libc::PROT_READ)?;
     given::register(&uffd, region.range(), Mode::MISSING)?;
-    let seal = || fcntl_add_seals(&file, SealFlags::WRITE).err();
-    ensure_eq!(seal(), Some(rustix::io::Errno::BUSY), "F_SEAL_WRITE while the mapping is registered");
+    let seal = || gate::add_seals(file.as_fd(), SealFlags::WRITE).err();
+    ensure_eq!(seal(), Some(Errno::EBUSY), "F_SEAL_WRITE while the mapping is registered");
     region.unmap()?;
     ensure_eq!(seal(), None, "F_SEAL_WRITE without the mapping");
     Ok(())

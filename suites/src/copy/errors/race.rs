@@ -12,12 +12,6 @@ use crate::prelude::*;
 /// What the source holds in these cases.
 const CONTENT: Pattern = Pattern::new(1);
 
-/// The reply of a copy that was let go on.
-#[track_caller]
-fn reply_of(copier: &Actor<Reply>) -> Result<Reply, Stop> {
-    copier.does_not_wait()
-}
-
 /// Of two copies to one page that run at the same time exactly one succeeds; the other finds the page present.
 #[apply(one_of_each_class)]
 fn of_two_copies_half_way_into_one_page_one_succeeds(memory: Memory) -> Outcome {
@@ -27,12 +21,12 @@ fn of_two_copies_half_way_into_one_page_one_succeeds(memory: Memory) -> Outcome 
     let contents = [Pattern::new(1), Pattern::new(2)];
     let frozen = [Frozen::new(size, contents[0], size / 2)?, Frozen::new(size, contents[1], size / 2)?];
     let request = family::Call::Copy.on(page.range(), 0, 0);
-    let (first, _) = frozen[0].stop(request, &scene.uffd)?;
-    let (second, _) = frozen[1].stop(request, &scene.uffd)?;
+    let first = frozen[0].stop(request, &scene.uffd)?;
+    let second = frozen[1].stop(request, &scene.uffd)?;
     family::all_absent([page])?;
     frozen[0].thaw()?;
     frozen[1].thaw()?;
-    let replies = [reply_of(&first)?, reply_of(&second)?];
+    let replies = [first.reply()?, second.reply()?];
     let winner = usize::from(replies[0].result.is_err());
     replies[winner].does(size as u64)?;
     replies[1 - winner].fails(Errno::EEXIST)?;
@@ -58,7 +52,7 @@ fn a_fatal_signal_stops_it_with_progress(memory: Memory) -> Outcome {
     let request = family::Call::Copy.on(scene.region.pages(0, 2), 0, 0);
     let copier = || -> Outcome {
         let source = Frozen::new(2 * size, CONTENT, size)?;
-        let (mut words, field) = request.from(source.start()).words();
+        let (mut words, field) = request.from(source.start() as u64).words();
         words.extend(field);
         words.iter().enumerate().for_each(|(index, word)| sys::store(argument.start() + index * 8, *word));
         scene.uffd.ioctl("UFFDIO_COPY", UFFDIO_COPY, argument.start());
@@ -94,13 +88,13 @@ fn an_event_meanwhile_stops_it(memory: Memory) -> Outcome {
     let (page, size) = (scene.page(0), scene.region.page_size());
     let source = Frozen::new(size, CONTENT, 0)?;
     let request = family::Call::Copy.on(page.range(), 0, 0);
-    let (copier, _) = source.stop(request, &scene.uffd)?;
+    let copier = source.stop(request, &scene.uffd)?;
     let event = Waiting::begin(&scene.uffd, calls::Call::Munmap)?;
     source.thaw()?;
-    reply_of(&copier)?.fails(Errno::EAGAIN)?;
+    copier.reply()?.fails(Errno::EAGAIN)?;
     family::all_absent([page, scene.page(1)])?;
     event.end(&scene.uffd)?;
-    request.from(source.start()).make(&scene.uffd).does(size as u64)?;
+    request.from(source.start() as u64).make(&scene.uffd).does(size as u64)?;
     family::holds(page, CONTENT)?;
     scene.uffd.has_nothing_to_read()
 }
@@ -115,13 +109,13 @@ fn a_destination_that_goes_meanwhile_is_not_found(
     let scene = Scene::new(memory, Mode::MISSING, 2)?;
     let (page, size) = (scene.page(0), scene.region.page_size());
     let source = Frozen::new(size, CONTENT, 0)?;
-    let (copier, _) = source.stop(family::Call::Copy.on(page.range(), 0, 0), &scene.uffd)?;
+    let copier = source.stop(family::Call::Copy.on(page.range(), 0, 0), &scene.uffd)?;
     match going {
         Going::Unregistered => scene.uffd.unregister(page.range()).succeeds()?,
         Going::Unmapped => lay::hole(page)?,
     }
     source.thaw()?;
-    reply_of(&copier)?.fails(Errno::ENOENT)?;
+    copier.reply()?.fails(Errno::ENOENT)?;
     family::all_absent([page, scene.page(1)])?;
     scene.uffd.has_nothing_to_read()
 }
@@ -161,7 +155,7 @@ fn a_destination_replaced_meanwhile_is_left_alone(
     let (page, size) = (scene.page(0), scene.region.page_size());
     let source = Frozen::new(size, CONTENT, 0)?;
     let request = family::Call::Copy.on(page.range(), 0, 0);
-    let (copier, _) = source.stop(request, &scene.uffd)?;
+    let copier = source.stop(request, &scene.uffd)?;
     // Anonymous memory is told apart by its registration, a file by itself.
     let sharing = if memory.is_shared() { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
     let (flags, file, mode) = if memory.is_anon() {
@@ -181,9 +175,9 @@ fn a_destination_replaced_meanwhile_is_left_alone(
         .map_err(|errno| Error::call("mmap over the destination", errno))?;
     given::register(&scene.uffd, page.range(), mode)?;
     source.thaw()?;
-    reply_of(&copier)?.fails(Errno::EAGAIN)?;
+    copier.reply()?.fails(Errno::EAGAIN)?;
     family::all_absent([page, scene.page(1)])?;
     scene.uffd.has_nothing_to_read()?;
-    request.from(source.start()).make(&scene.uffd).does(size as u64)?;
+    request.from(source.start() as u64).make(&scene.uffd).does(size as u64)?;
     family::holds(page, CONTENT)
 }
