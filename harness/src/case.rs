@@ -17,7 +17,7 @@ use crate::need::{HUGEPAGES, Lack, Need, Who};
 pub type Outcome = Result<(), Stop>;
 
 /// Why a case ends before its last line.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Stop {
     /// It has only declared itself.

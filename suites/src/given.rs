@@ -5,7 +5,6 @@
 use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
-use uffd_harness::Error;
 use uffd_harness::actor::target::Cue;
 use uffd_harness::actor::{Process, ProcessEnding, Target};
 use uffd_harness::case::{Outcome, Stop};
@@ -264,13 +263,7 @@ impl Scene {
         set_up: impl FnOnce() -> Result<Self, Stop>,
         work: impl FnOnce(&Region, &mut Cue) -> i32,
     ) -> Result<Target, Stop> {
-        let set_up = || match set_up() {
-            Ok(Self { uffd, region, .. }) => Ok((uffd, region)),
-            Err(Stop::Skip(lack)) => Err(Error::Machine(lack.reason)),
-            Err(Stop::Fail(why) | Stop::Error(why)) => Err(Error::Other(why)),
-            Err(_) => Err(Error::Other("the case only declared itself".to_owned())),
-        };
-        Ok(Target::start(set_up, work)?)
+        Target::start(|| set_up().map(|Self { uffd, region, .. }| (uffd, region)), work)
     }
 }
 

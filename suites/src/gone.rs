@@ -32,7 +32,7 @@ impl Axis for Gone {
 pub fn target(how: Gone, memory: Memory, mode: Option<Mode>) -> Result<Lost, Stop> {
     let (input, hold) = UnixStream::pair().map_err(|error| Stop::Error(error.to_string()))?;
     let mut target = Target::start(
-        || {
+        || -> Result<_, Error> {
             let uffd = kernel::current().create().map_err(|errno| Error::call("userfaultfd", errno))?;
             uffd.api(UFFD_API, 0).result.map_err(|errno| Error::call("UFFDIO_API", errno))?;
             let region = memory.map(1)?;

@@ -7,10 +7,11 @@ use std::os::unix::net::UnixStream;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::Process;
+use crate::case::Stop;
 use crate::error::Named as _;
 use crate::memory::{Memory, Page, Region};
 use crate::uffd::{Range, Uffd};
-use crate::{Error, Result, sys};
+use crate::{Result, sys};
 
 /// The target, as its monitor sees it.
 #[derive(Debug)]
@@ -45,14 +46,16 @@ impl Cue {
 
 impl Target {
     /// Forks a target. It runs `set_up`, hands the userfaultfd over and closes it, then runs `work` and exits with what that gives.
-    pub fn start(
-        set_up: impl FnOnce() -> Result<(Uffd, Region)>,
+    ///
+    /// A stop in `set_up` is the caller's: what is lacking there is lacking here.
+    pub fn start<E: Into<Stop>>(
+        set_up: impl FnOnce() -> std::result::Result<(Uffd, Region), E>,
         work: impl FnOnce(&Region, &mut Cue) -> i32,
-    ) -> Result<Self> {
+    ) -> std::result::Result<Self, Stop> {
         let (ours, theirs) = UnixStream::pair().named("socketpair")?;
         let mut theirs = Some(theirs);
         let process = Process::start(|| {
-            let Some(mut stream) = theirs.take() else { return 123 };
+            let Some(stream) = theirs.take() else { return 123 };
             match set_up() {
                 Ok((uffd, region)) => {
                     if hand_over(&stream, uffd, &region).is_err() {
@@ -60,8 +63,8 @@ impl Target {
                     }
                     work(&region, &mut Cue(stream))
                 }
-                Err(error) => {
-                    let _ = stream.write_all(error.to_string().as_bytes());
+                Err(stop) => {
+                    let _ = serde_json::to_writer(&stream, &stop.into());
                     121
                 }
             }
@@ -98,8 +101,8 @@ fn hand_over(stream: &UnixStream, uffd: Uffd, region: &Region) -> Result<()> {
 }
 
 #[allow(unsafe_code)]
-fn receive(stream: &UnixStream) -> Result<(Uffd, Range, usize)> {
-    let mut bytes = [0_u8; 256];
+fn receive(stream: &UnixStream) -> std::result::Result<(Uffd, Range, usize), Stop> {
+    let mut bytes = [0_u8; 24];
     let mut space = nix::cmsg_space!(i32);
     let (count, fd) = {
         let mut vectors = [IoSliceMut::new(&mut bytes)];
@@ -112,7 +115,10 @@ fn receive(stream: &UnixStream) -> Result<(Uffd, Range, usize)> {
         (message.bytes, fd)
     };
     let Some(fd) = fd else {
-        return Err(Error::Other(format!("the target: {}", String::from_utf8_lossy(&bytes[..count]))));
+        let mut text = bytes[..count].to_vec();
+        let _ = (&mut &*stream).read_to_end(&mut text);
+        let died = |_| Stop::Error("the target died in its set-up".to_owned());
+        return Err(serde_json::from_slice(&text).unwrap_or_else(died));
     };
     // SAFETY: the message has just given this descriptor to us alone.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };

@@ -42,14 +42,7 @@ fn it_stays_with_its_creators_memory() -> Outcome {
 #[test_attr(registered(conformance))]
 fn it_knows_when_its_creator_is_gone() -> Outcome {
     begin!(statements: ["CREATE-020"], axes: [Memory::Anon])?;
-    let mut target = uffd_harness::actor::Target::start(
-        || {
-            let scene = Scene::new(Memory::Anon, Mode::MISSING, 1)
-                .map_err(|stop| uffd_harness::Error::Other(format!("{stop:?}")))?;
-            Ok((scene.uffd, scene.region))
-        },
-        |_, _| 0,
-    )?;
+    let mut target = Scene::in_target(|| Scene::new(Memory::Anon, Mode::MISSING, 1), |_, _| 0)?;
     ensure_eq!(target.process.wait()?, ProcessEnding::Exited(0), "the creator's end");
     let mine = Memory::Anon.map(1)?;
     // An address of ours, which the descriptor was never about.

@@ -35,8 +35,7 @@ fn when_gone(call: Call, memory: Memory, gone: Gone, expected: impl Fn(Reply) ->
             Gone::Execed => sys::exec_self_and_hold(input.as_fd()) as i32,
         }
     };
-    let mut target =
-        Target::start(|| set_up(call, memory).map_err(|stop| Error::Other(format!("set-up: {stop:?}"))), work)?;
+    let mut target = Target::start(|| set_up(call, memory), work)?;
     let size = target.page(0).size;
     let src = if call == Call::Copy { given::source(size, call.content(0))?.start() as u64 } else { 0 };
     let request = |index: usize| -> Request { call.on(target.page(index).range(), src, 0) };

@@ -1,16 +1,14 @@
 //! A userfaultfd handed to another process, and a target that becomes another program.
 
-use uffd_harness::actor::{ProcessEnding, Target, task};
+use uffd_harness::actor::{ProcessEnding, task};
 use uffd_harness::fdinfo::FdInfo;
 use uffd_harness::sys;
 
 use super::{faulting, polls_just};
 use crate::prelude::*;
 
-fn scene() -> uffd_harness::Result<(Uffd, Region)> {
-    let scene = faulting(Memory::Anon, Mode::MISSING, 2);
-    let scene = scene.map_err(|stop| uffd_harness::Error::Other(format!("{stop:?}")))?;
-    Ok((scene.uffd, scene.region))
+fn scene() -> Result<Scene, Stop> {
+    faulting(Memory::Anon, Mode::MISSING, 2)
 }
 
 /// Who gets the descriptor by `SCM_RIGHTS` reads the sender's faults and fills the sender's memory.
@@ -19,7 +17,7 @@ fn scene() -> uffd_harness::Result<(Uffd, Region)> {
 fn the_receiver_resolves_the_senders_faults() -> Outcome {
     begin!(statements: ["POLL-029"], axes: [Memory::Anon])?;
     let contents = [Pattern::new(0), Pattern::new(1)];
-    let mut target = Target::start(scene, |region, _| {
+    let mut target = Scene::in_target(scene, |region, _| {
         // Each page is read through once; the whole of it must be what the monitor filled in.
         let wrong = (0..2).find(|index| region.page(*index).differs(contents[*index]).is_some());
         wrong.map_or(0, |index| index as i32 + 1)
@@ -41,7 +39,7 @@ fn the_receiver_resolves_the_senders_faults() -> Outcome {
 #[test_attr(registered(conformance))]
 fn the_receiver_registers_the_senders_memory() -> Outcome {
     begin!(statements: ["POLL-029"], axes: [Memory::Anon])?;
-    let mut target = Target::start(scene, |region, cue| {
+    let mut target = Scene::in_target(scene, |region, cue| {
         cue.wait();
         i32::from(Access::Read.make(region.page(1).at(0)))
     })?;
@@ -65,7 +63,7 @@ fn the_receiver_registers_the_senders_memory() -> Outcome {
 fn exec_of_the_target_leaves_no_memory() -> Outcome {
     begin!(statements: ["POLL-030"], axes: [Memory::Anon])?;
     let (input, held) = std::io::pipe().map_err(broken)?;
-    let mut target = Target::start(scene, |region, cue| {
+    let mut target = Scene::in_target(scene, |region, cue| {
         let waits = |index: usize| {
             let waiter = Actor::access(Access::Read, region.page(index).at(0)).ok()?;
             waiter.falls_asleep().is_ok().then_some(waiter)

@@ -1,6 +1,5 @@
 //! What poll(2) and select(2) say: userfaultfd(2), NOTES on poll.
 
-use uffd_harness::actor::Target;
 use uffd_harness::gate;
 
 use super::{faulting, flags, polls_just, resolve, waiter};
@@ -167,13 +166,9 @@ fn refused_ranges_are_no_pollerr() -> Outcome {
 #[test_attr(registered(conformance))]
 fn a_target_that_has_gone_is_no_pollerr() -> Outcome {
     begin!(statements: ["POLL-007"])?;
-    let set_up = || {
-        let scene = Scene::new(Memory::Anon, Mode::MISSING, 1);
-        let scene = scene.map_err(|stop| uffd_harness::Error::Other(format!("{stop:?}")))?;
-        Ok((scene.uffd, scene.region))
-    };
+    let set_up = || Scene::new(Memory::Anon, Mode::MISSING, 1);
     for (faults, read) in [(false, false), (true, false), (true, true)] {
-        let mut target = Target::start(set_up, |region, cue| {
+        let mut target = Scene::in_target(set_up, |region, cue| {
             if faults {
                 Access::Read.make(region.start());
             }

@@ -106,15 +106,12 @@ fn a_full_memory_control_group_fails_the_copy(#[values(Memory::Anon, Memory::Shm
         let uffd = given::uffd(0)?;
         let region = memory.map(PAGES)?;
         given::register(&uffd, region.range(), Mode::MISSING)?;
-        Ok((uffd, region))
+        Ok::<_, Stop>((uffd, region))
     };
-    let mut target = Target::start(
-        || set_up().map_err(|stop: Stop| Error::Other(format!("set-up: {stop:?}"))),
-        |region, cue| {
-            cue.wait();
-            i32::from((0..PAGES).any(|index| region.page(index).differs(content(index)).is_some()))
-        },
-    )?;
+    let mut target = Target::start(set_up, |region, cue| {
+        cue.wait();
+        i32::from((0..PAGES).any(|index| region.page(index).differs(content(index)).is_some()))
+    })?;
     group.take(target.process.pid())?;
     let source = Memory::Anon.map(PAGES * size / sys::page_size())?;
     (0..PAGES).for_each(|index| content(index).fill(source.start() + index * size, size));
