@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::actor::{TaskState, install_fault_handler};
 use crate::case::{self, Case, Stop, Verdict};
 use crate::error::Named as _;
+use crate::keeper::is_keeper;
+use crate::kernel::machine::oom_kills;
 use crate::need::{Lack, Who};
 use crate::sys::{self, SignalInfo};
 use crate::{Error, Result};
@@ -89,6 +91,19 @@ impl Finding {
 }
 
 impl Finding {
+    /// The finding of a case before which the kernel had killed so many processes for lack of memory.
+    ///
+    /// What fails while the kernel kills may have failed by that: it says nothing about userfaultfd.
+    fn with_oom_kills(mut self, before: Option<u64>) -> Self {
+        let is_bad = matches!(self.verdict, Verdict::Fail | Verdict::Error);
+        if is_bad && oom_kills() != before {
+            let reason = self.reason.take().unwrap_or_default();
+            let what = "the kernel killed processes meanwhile because memory ran out: give the run more";
+            return Self { reason: Some(format!("{reason}; {what}")), verdict: Verdict::Error, ..self };
+        }
+        self
+    }
+
     /// The finding of a case that left this many processes behind.
     pub(crate) fn with_left_behind(mut self, left: usize) -> Self {
         if left == 0 {
@@ -102,21 +117,27 @@ impl Finding {
 
 /// Ends the orphans among this process's children: whatever is neither in `ours` nor was there before; how many there were.
 ///
-/// A process that left its case's group comes to us when its parent dies. It may be about to put something back, so it
-/// is given a moment to end by itself.
+/// A process that left its case's group comes to us when its parent dies. A keeper is about to put something back, so it
+/// is waited for, and it is nothing that was left behind; anything else is given a moment to end by itself.
 pub(crate) fn sweep_orphans(ours: &[i32]) -> usize {
-    let orphans: Vec<Pid> = children().into_iter().filter(|child| !ours.contains(child)).map(Pid::from_raw).collect();
-    for orphan in &orphans {
-        let mut patience = Some(Instant::now() + GRACE);
-        while matches!(waitpid(*orphan, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)) {
+    let orphans: Vec<i32> = children().into_iter().filter(|child| !ours.contains(child)).collect();
+    let (keepers, others): (Vec<i32>, Vec<i32>) = orphans.into_iter().partition(|orphan| is_keeper(*orphan));
+    for (orphan, grace) in others.iter().map(|pid| (*pid, GRACE)).chain(keepers.iter().map(|pid| (*pid, DYING))) {
+        let orphan = Pid::from_raw(orphan);
+        let mut patience = Some(Instant::now() + grace);
+        while matches!(waitpid(orphan, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)) {
             if patience.is_some_and(|patience| Instant::now() > patience) {
-                let _ = nix::sys::signal::kill(*orphan, Signal::SIGKILL);
+                if grace == DYING {
+                    // It waits for another run; whenever that ends, so does it.
+                    break;
+                }
+                let _ = nix::sys::signal::kill(orphan, Signal::SIGKILL);
                 patience = None;
             }
             std::thread::yield_now();
         }
     }
-    orphans.len()
+    others.len()
 }
 
 /// The children of this process, as far as the kernel lists them (`CONFIG_PROC_CHILDREN`).
@@ -138,6 +159,7 @@ struct Running {
     pid: Pid,
     started: Instant,
     deadline: Instant,
+    oom_kills: Option<u64>,
 }
 
 impl Cell {
@@ -168,12 +190,13 @@ impl Cell {
         rustix::fs::ftruncate(&self.output, 0).named("ftruncate of a case's output")?;
         self.slot.take();
         let parent = nix::unistd::getpid();
+        let oom_kills = oom_kills();
         let started = Instant::now();
         match sys::fork().named("fork")? {
             ForkResult::Parent { child } => {
                 // Both sides set the group, so that neither can be too early.
                 let _ = nix::unistd::setpgid(child, child);
-                self.running = Some(Running { pid: child, started, deadline: started + limit });
+                self.running = Some(Running { pid: child, started, deadline: started + limit, oom_kills });
                 Ok(())
             }
             ForkResult::Child => live(self.slot, &self.output, case, parent),
@@ -182,6 +205,11 @@ impl Cell {
 
     /// The finding of the running case and how long it took, if it has ended or its time is over.
     pub fn finish(&mut self) -> Option<(Finding, Duration)> {
+        let before = self.running.as_ref()?.oom_kills;
+        self.look().map(|(finding, elapsed)| (finding.with_oom_kills(before), elapsed))
+    }
+
+    fn look(&mut self) -> Option<(Finding, Duration)> {
         let running = self.running.as_ref()?;
         let (pid, started) = (running.pid, running.started);
         let status = match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
@@ -237,6 +265,9 @@ impl Cell {
                 // A case's own thread touches memory only where the kernel has promised that it may.
                 let told = String::from_utf8_lossy(&reported).into_owned();
                 Finding::of(Verdict::Fail, with_output(format!("the case's own access died of {signal} {told}")))
+            }
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => {
+                Finding::of(Verdict::Error, with_output("the case was killed by a SIGKILL that was not ours".into()))
             }
             WaitStatus::Signaled(_, signal, _) => {
                 Finding::of(Verdict::Error, with_output(format!("the case was killed by {signal}")))
@@ -320,6 +351,8 @@ fn settle(output: &OwnedFd, parent: Pid) -> Result<()> {
     }
     rustix::stdio::dup2_stdout(output.as_fd()).named("dup2")?;
     rustix::stdio::dup2_stderr(output.as_fd()).named("dup2")?;
+    // When memory runs out, a case is to go and not the run.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // A case that is about core dumps may still allow them to itself.
     let allowed = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, allowed);

@@ -19,6 +19,9 @@ pub struct Machine {
     pub uid: u32,
     /// Effective capabilities by name.
     pub capabilities: Vec<String>,
+    /// Whether this is the initial user namespace: only there do capabilities count for what belongs to the machine.
+    #[serde(default = "yes")]
+    pub initial_namespace: bool,
     /// `vm.unprivileged_userfaultfd`, if the kernel has it.
     pub unprivileged_userfaultfd: Option<u64>,
     /// Whether `/proc` shows this process its own tasks.
@@ -32,7 +35,7 @@ pub struct Machine {
 }
 
 /// The number in a file that holds one.
-pub(crate) fn read_number(path: &str) -> Option<u64> {
+pub(crate) fn read_number(path: impl AsRef<std::path::Path>) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
@@ -41,6 +44,23 @@ pub(crate) fn meminfo(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.split(':').next() == Some(field))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Records of earlier versions do not say.
+const fn yes() -> bool {
+    true
+}
+
+/// Whether every user id stands for itself: user_namespaces(7).
+fn is_initial_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.is_empty() || map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// How many processes the kernel has killed because memory ran out, of the machine or of a control group.
+pub(crate) fn oom_kills() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 fn chosen(path: &str) -> Option<String> {
@@ -69,6 +89,7 @@ impl Machine {
             page_size: crate::sys::page_size(),
             uid: nix::unistd::geteuid().as_raw(),
             capabilities,
+            initial_namespace: is_initial_namespace(),
             unprivileged_userfaultfd: read_number("/proc/sys/vm/unprivileged_userfaultfd"),
             procfs: std::fs::metadata("/proc/self/task").is_ok(),
             thp: chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
