@@ -3,6 +3,8 @@
 //! The runner has one thread, so a case is a fork of it. The case writes its outcome into memory that both share; what it
 //! printed goes to a file in memory. When it has ended, its whole process group is killed and reaped.
 
+mod orphans;
+
 use std::cell::UnsafeCell;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,17 +22,16 @@ use serde::{Deserialize, Serialize};
 use crate::actor::{TaskState, install_fault_handler};
 use crate::case::{self, Case, Stop, Verdict};
 use crate::error::Named as _;
-use crate::keeper::is_keeper;
 use crate::kernel::machine::oom_kills;
 use crate::need::{Lack, Who};
 use crate::sys::{self, SignalInfo};
 use crate::{Error, Result};
 
+pub(crate) use orphans::{children, sweep_orphans};
+use orphans::{group, sweep};
+
 /// How much text a case may leave in its slot.
 const SLOT_BYTES: usize = 16 << 10;
-
-/// How long an orphan may take to end by itself.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How long a killed process may take to be gone.
 const DYING: Duration = Duration::from_secs(10);
@@ -113,38 +114,6 @@ impl Finding {
         let what = if left == 1 { "process" } else { "processes" };
         Self { verdict: Verdict::Error, reason: Some(format!("the case left {left} {what} behind{before}")), ..self }
     }
-}
-
-/// Ends the orphans among this process's children: whatever is neither in `ours` nor was there before; how many there were.
-///
-/// A process that left its case's group comes to us when its parent dies. A keeper is about to put something back, so it
-/// is waited for, and it is nothing that was left behind; anything else is given a moment to end by itself.
-pub(crate) fn sweep_orphans(ours: &[i32]) -> usize {
-    let orphans: Vec<i32> = children().into_iter().filter(|child| !ours.contains(child)).collect();
-    let (keepers, others): (Vec<i32>, Vec<i32>) = orphans.into_iter().partition(|orphan| is_keeper(*orphan));
-    for (orphan, grace) in others.iter().map(|pid| (*pid, GRACE)).chain(keepers.iter().map(|pid| (*pid, DYING))) {
-        let orphan = Pid::from_raw(orphan);
-        let mut patience = Some(Instant::now() + grace);
-        while matches!(waitpid(orphan, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)) {
-            if patience.is_some_and(|patience| Instant::now() > patience) {
-                if grace == DYING {
-                    // It waits for another run; whenever that ends, so does it.
-                    break;
-                }
-                let _ = nix::sys::signal::kill(orphan, Signal::SIGKILL);
-                patience = None;
-            }
-            std::thread::yield_now();
-        }
-    }
-    others.len()
-}
-
-/// The children of this process, as far as the kernel lists them (`CONFIG_PROC_CHILDREN`).
-pub(crate) fn children() -> Vec<i32> {
-    let path = format!("/proc/self/task/{}/children", sys::thread_id());
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// A place in which one case after another runs.
@@ -298,33 +267,6 @@ fn hang(pid: Pid, elapsed: Duration) -> Finding {
         tasks.extend(TaskState::all_of(process).iter().map(|task| format!("process {process} {task}")));
     }
     Finding::of(Verdict::Fail, format!("hang: no end after {} s; {}", elapsed.as_secs(), tasks.join("; ")))
-}
-
-/// The processes of the group of `leader`.
-fn group(leader: Pid) -> Vec<i32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return vec![leader.as_raw()] };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| nix::unistd::getpgid(Some(Pid::from_raw(*pid))) == Ok(leader))
-        .collect()
-}
-
-/// Kills and reaps what is left of a case's process group: how many processes were still alive.
-fn sweep(leader: Pid) -> usize {
-    let ended = Pid::from_raw(-leader.as_raw());
-    // Whatever has ended already was no leftover, only not waited for.
-    while matches!(waitpid(ended, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
-    let mut left = 0;
-    let given_up = Instant::now() + DYING;
-    while killpg(leader, Signal::SIGKILL).is_ok() && Instant::now() < given_up {
-        match waitpid(ended, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => std::thread::yield_now(),
-            Ok(_) => left += 1,
-            // Not our children yet: they become so when their parents have died.
-            Err(_) => left = left.max(1),
-        }
-    }
-    left
 }
 
 /// The whole life of a case's process.

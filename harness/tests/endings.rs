@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use uffd_harness::actor::{Access, Actor, Process, TaskState};
 use uffd_harness::case::{Case, Outcome, Stop, Verdict, variant};
 use uffd_harness::kernel;
+use uffd_harness::kernel::sysctl::{UNPRIVILEGED, hold_unprivileged};
 use uffd_harness::memory::Memory;
 use uffd_harness::mode::Mode;
 use uffd_harness::need::{Lack, Need, Who};
@@ -45,7 +46,13 @@ fn main() -> ExitCode {
         ("a_case_that_needs_more_hugepages_than_there_can_be_is_skipped_and_the_others_run", never_fits),
         ("a_warning_or_a_taint_of_the_kernel_fails_the_case_that_ran", the_kernel_is_watched),
     ];
-    let trials = tests.into_iter().map(|(name, test)| Trial::test(name, test)).collect();
+    let mut trials: Vec<Trial> = tests.into_iter().map(|(name, test)| Trial::test(name, test)).collect();
+    trials.push(Trial::ignorable_test("what_a_case_changed_is_put_back_when_it_is_killed", || {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(Completion::ignored_with("only root can change a sysctl"));
+        }
+        puts_back().map(|()| Completion::Completed)
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -198,6 +205,25 @@ fn neighbours() -> Result<(), Failed> {
     let results = run_all(&cases, Duration::from_secs(1))?;
     let good = results.iter().filter(|result| result.case.contains("good") && result.verdict == Verdict::Pass).count();
     if results.len() == 6 && good == 3 { Ok(()) } else { Err(format!("{results:?}").into()) }
+}
+
+/// Holds the sysctl at the other value until it is killed.
+fn change_and_hang() -> Outcome {
+    let _held = hold_unprivileged(1 - setting()?)?;
+    wait_for_a_page()
+}
+
+fn setting() -> Result<u64, Stop> {
+    let text = std::fs::read_to_string(UNPRIVILEGED).map_err(|error| Stop::Error(error.to_string()))?;
+    text.trim().parse().map_err(|_| Stop::Error(text))
+}
+
+/// Who puts it back is no process left behind: the verdict is the hang.
+fn puts_back() -> Result<(), Failed> {
+    let before = setting().map_err(|stop| format!("{stop:?}"))?;
+    expect(change_and_hang, Verdict::Fail, &["hang"])?;
+    let after = setting().map_err(|stop| format!("{stop:?}"))?;
+    if before == after { Ok(()) } else { Err(format!("{UNPRIVILEGED} is {after}, before {before}").into()) }
 }
 
 /// More hugepages than any machine has.

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 use shown::{Shown, wrong};
-use snapshot::{Snapshot, processes};
+use snapshot::{RECORD, Snapshot, processes};
 use tempfile::TempDir;
 // Cases register themselves only if the crate that holds them is linked.
 use uffd_conformance as _;
@@ -74,14 +74,14 @@ impl Stage {
     }
 
     fn record(&self) -> PathBuf {
-        self.folder.path().join("record.jsonl")
+        self.folder.path().join(RECORD)
     }
 
     /// `run --record` of the dangerous cases, in a process group of its own as a shell would have it.
     fn run(&self) -> Command {
         let mut command = Command::new(&self.exe);
         command.args(["run", "--jobs", "2", "--format", "json", "--record"]).arg(self.record()).args(DANGEROUS);
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).current_dir(&self.folder);
         command
     }
 

@@ -219,7 +219,7 @@ fn lent_hugepages() -> Shown {
         "{}
         mount -t tmpfs none /run
         note=/run/uffd-conformance.lent.1
-        echo '{{\"run\":1,\"size_kib\":{},\"before\":0,\"pages\":13}}' >$note
+        echo '{{\"run\":1,\"size_kib\":{},\"before\":0,\"done\":true,\"pages\":13}}' >$note
         exec flock $note \"$0\" \"$@\"",
         only_pool(&size, 16),
         size.trim_end_matches("kB")

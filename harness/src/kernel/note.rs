@@ -27,6 +27,8 @@ pub(super) struct Lent {
     pub before: u64,
     /// How many were added, or are just about to be.
     pub pages: u64,
+    /// Whether they have been added.
+    pub done: bool,
 }
 
 /// A note, locked; its file goes when this is dropped.

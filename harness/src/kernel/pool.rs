@@ -124,14 +124,14 @@ impl Loan {
         let lend = || {
             let mut note = Note::new();
             let before = Pool::of_size(size_kib).map_or(0, |pool| pool.total);
-            let mut tell = |pages: u64| {
+            let mut tell = |pages: u64, done: bool| {
                 if let Some(note) = &mut note {
-                    note.write(&Lent { run, size_kib, before, pages });
+                    note.write(&Lent { run, size_kib, before, pages, done });
                 }
             };
-            tell(pages);
+            tell(pages, false);
             let lent = change(size_kib, pages as i64)?;
-            tell(lent.max(0) as u64);
+            tell(lent.max(0) as u64, true);
             Ok((lent, note))
         };
         // The note goes only when the pages are back.
@@ -148,8 +148,8 @@ impl Loan {
 pub(super) fn take_back() -> Vec<String> {
     let back = |lent: Lent| {
         let now = Pool::of_size(lent.size_kib)?.total;
-        // A keeper that died just before it changed anything has lent nothing.
-        let pages = lent.pages.min(now.saturating_sub(lent.before));
+        // A keeper that died while it changed the pool may have added less, or nothing.
+        let pages = if lent.done { lent.pages } else { lent.pages.min(now.saturating_sub(lent.before)) };
         let taken = -change(lent.size_kib, -(pages as i64)).ok()?;
         (taken > 0).then(|| format!("{taken} hugepages of {} KiB", lent.size_kib))
     };

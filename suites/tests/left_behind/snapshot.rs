@@ -15,6 +15,9 @@ const SETTLING: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot(BTreeMap<String, String>);
 
+/// The name of the record, which is meant to be left.
+pub const RECORD: &str = "record.jsonl";
+
 /// Files that hold one setting each, and folders of such files.
 const SETTINGS: [&str; 6] = [
     "/proc/sys/vm",
@@ -25,14 +28,14 @@ const SETTINGS: [&str; 6] = [
     "/sys/kernel/mm/transparent_hugepage/khugepaged",
 ];
 
-/// Files beside them that count what the kernel does by itself; free pages are everybody's.
-const COUNTERS: [&str; 3] = ["full_scans", "pages_collapsed", "free_hugepages"];
+/// Files beside them that count what the kernel does by itself, and pages that anybody may take.
+const COUNTERS: [&str; 4] = ["full_scans", "pages_collapsed", "free_hugepages", "resv_hugepages"];
 
 /// Tables that only change if somebody changes the machine.
 const TABLES: [&str; 3] = ["/proc/self/mountinfo", "/proc/swaps", "/proc/sysvipc/shm"];
 
-/// Folders in which nobody else makes files under names with `uffd`.
-const FOLDERS: [&str; 6] = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/dev", "."];
+/// Folders in which nobody else makes files under such names as ours.
+const FOLDERS: [&str; 5] = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/dev"];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return vec![folder.to_owned()] };
@@ -41,7 +44,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn is_ours(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().contains("uffd"))
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.contains("uffd") || name.contains("userfaultfd")
 }
 
 fn folders_of(root: &str) -> Vec<PathBuf> {
@@ -60,12 +64,12 @@ impl Snapshot {
                 note(&path, text);
             }
         }
-        for path in FOLDERS.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten()) {
-            let path = path.path();
-            if is_ours(&path)
-                && path != exe
-                && let Ok(file) = fs::symlink_metadata(&path)
-            {
+        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        // Where the command runs, everything is ours.
+        let here = entries(exe.parent().unwrap_or(exe)).filter(|path| path != exe && !path.ends_with(RECORD));
+        let elsewhere = FOLDERS.iter().flat_map(|folder| entries(Path::new(folder))).filter(|path| is_ours(path));
+        for path in here.chain(elsewhere) {
+            if let Ok(file) = fs::symlink_metadata(&path) {
                 note(&path, format!("{:o} {}:{} {:x}", file.mode(), file.uid(), file.gid(), file.rdev()));
             }
         }
