@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use uffd_conformance as _;
 
 /// Cases that change something of the machine: pools, control groups, the sysctl, detached mounts, SysV segments, users.
-const DANGEROUS: [&str; 7] = [
+const DANGEROUS: [&str; 9] = [
     "a_full_",
     "create::the_sysctl",
     "create::an_ordinary_user",
@@ -32,6 +32,8 @@ const DANGEROUS: [&str; 7] = [
     "several_pages_are_filled_in_order",
     "create::it_takes_0_and_1_only",
     "core_dump",
+    "shmem-sysv",
+    "hugetlb-file",
 ];
 
 /// A case that needs nothing but userfaultfd, and takes no time.
