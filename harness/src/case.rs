@@ -186,8 +186,8 @@ impl Declaration {
     /// The first of its needs that is missing here.
     pub fn lack(&self, here: &crate::kernel::Kernel) -> Option<Lack> {
         if !here.machine.procfs {
-            let reason = "/proc is not mounted, so threads cannot be watched: mount -t proc proc /proc".to_owned();
-            return Some(Lack { who: Who::Machine, reason });
+            let why = "/proc is not mounted, or not that of this pid namespace, so threads cannot be watched";
+            return Some(Lack { who: Who::Machine, reason: format!("{why}: mount -t proc proc /proc") });
         }
         let (size, count) = self.hugepages().unwrap_or_default();
         let lack = self.needs.iter().find_map(|need| need.lack(here, count));

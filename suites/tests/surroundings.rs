@@ -21,12 +21,13 @@ use shown::{Shown, wrong};
 use uffd_conformance as _;
 
 /// Cases that ask much of their surroundings: rights, hugepages, mounts, large mappings, events of fork(2), page frames.
-const DEMANDING: [&str; 9] = [
+const DEMANDING: [&str; 10] = [
     "api::",
     "create::",
     "wake::",
     "zeropage::private_memory",
     "register::shared_page_tables",
+    "continue::a_page_lost_by_the_hardware",
     "copy::a_full_",
     "several_pages_are_filled_in_order",
     "any_unread_event",
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         ("a_user_namespace_of_an_ordinary_user", root().or_else(namespaces), user_namespace_of_a_user),
         ("root_without_capabilities", root().or_else(no_setpriv), no_capabilities),
         ("no_proc", root(), no_proc),
+        ("proc_of_another_pid_namespace", root(), other_proc),
         ("proc_with_hidepid", root().or_else(no_setpriv), hidepid),
         ("no_sys", root(), no_sys),
         ("no_dev_and_no_kernel_log", root(), no_dev),
@@ -171,6 +173,14 @@ fn no_capabilities() -> Shown {
 
 fn no_proc() -> Shown {
     is_sound(&mut after("umount -l /proc"), &["mount -t proc proc /proc"])
+}
+
+/// The command is the first process of a pid namespace, as in a container: it does not take that for a guest of its own.
+fn other_proc() -> Shown {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    is_sound(&mut behind("unshare", &["--pid", "--fork", "--mount"]), &["not that of this pid namespace"])?;
+    is_sound(&mut behind("unshare", &["--pid", "--fork", "--mount", "--mount-proc"]), &["only in a guest"])?;
+    if fs::read_to_string("/proc/self/mountinfo")? == mounts { Ok(()) } else { wrong("something was mounted") }
 }
 
 fn hidepid() -> Shown {

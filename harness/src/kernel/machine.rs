@@ -46,6 +46,14 @@ pub(crate) fn meminfo(field: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Whether `/proc` is this kernel's, and that of this pid namespace.
+fn shows_own_tasks() -> bool {
+    let is_proc = rustix::fs::statfs("/proc").is_ok_and(|fs| fs.f_type == libc::PROC_SUPER_MAGIC);
+    let own =
+        std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == std::process::id().to_string().as_str());
+    is_proc && own
+}
+
 /// Records of earlier versions do not say.
 const fn yes() -> bool {
     true
@@ -69,11 +77,27 @@ fn chosen(path: &str) -> Option<String> {
     Some(rest.split_once(']')?.0.to_owned())
 }
 
+/// `f_type` of a ramfs: statfs(2).
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+/// The inode of the initial pid namespace: `PROC_PID_INIT_INO` of the kernel.
+const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Whether the root is an initramfs of a machine, and not the file tree of a container.
+///
+/// The first process of a pid namespace is process 1 as well, and must not take the host's machine for its own.
+pub fn is_initramfs() -> bool {
+    let in_memory = [RAMFS_MAGIC, libc::TMPFS_MAGIC];
+    let root = rustix::fs::statfs("/").is_ok_and(|fs| in_memory.contains(&fs.f_type));
+    // Before /proc is mounted there is no namespace to ask for.
+    root && std::fs::metadata("/proc/self/ns/pid").map_or(true, |file| file.ino() == INITIAL_PID_NAMESPACE)
+}
+
 /// Whether the machine is there for this program alone and ends with it: a guest whose first process this program is.
 pub fn is_disposable() -> bool {
     let program =
         |process: &str| std::fs::metadata(format!("/proc/{process}/exe")).map(|file| (file.dev(), file.ino()));
-    matches!((program("1"), program("self")), (Ok(first), Ok(own)) if first == own)
+    is_initramfs() && matches!((program("1"), program("self")), (Ok(first), Ok(own)) if first == own)
 }
 
 impl Machine {
@@ -91,7 +115,7 @@ impl Machine {
             capabilities,
             initial_namespace: is_initial_namespace(),
             unprivileged_userfaultfd: read_number("/proc/sys/vm/unprivileged_userfaultfd"),
-            procfs: std::fs::metadata("/proc/self/task").is_ok(),
+            procfs: shows_own_tasks(),
             thp: chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
             pools: Pool::all(),
             tainted: read_number("/proc/sys/kernel/tainted"),

@@ -1,7 +1,5 @@
 //! The sysctl `vm.unprivileged_userfaultfd`: `Documentation/admin-guide/sysctl/vm.rst`.
 
-use std::os::unix::fs::MetadataExt as _;
-
 use uffd_harness::kernel::{self, sysctl};
 use uffd_harness::sys;
 
@@ -14,12 +12,6 @@ fn value() -> Option<String> {
 fn write(text: &str) -> Option<Errno> {
     let error = std::fs::write(sysctl::UNPRIVILEGED, text).err()?;
     error.raw_os_error().map(Errno::from_raw)
-}
-
-/// Whether this program is the first process: nobody else can have set anything then.
-fn nobody_was_here_before() -> bool {
-    let program = |path: &str| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    program("/proc/1/exe").is_some_and(|first| program("/proc/self/exe") == Some(first))
 }
 
 /// The sysctl takes 0 and 1 only, of root only, and is 0 where nobody set it (1 before `UFFD_USER_MODE_ONLY` came).
@@ -39,7 +31,8 @@ fn it_takes_0_and_1_only() -> Outcome {
         ensure_eq!(value().as_deref(), Some(default), "the value after writing {text}");
     }
     ensure_eq!(write(default), None, "writing {default}");
-    if nobody_was_here_before() {
+    // Nobody else can have set anything on a machine of our own.
+    if kernel::machine::is_disposable() {
         let found = kernel::current().machine.unprivileged_userfaultfd;
         ensure_eq!(found.map(|value| value.to_string()).as_deref(), Some(default), "the value that nobody set");
     }
