@@ -34,9 +34,19 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
             Error::Machine(reason) => Self::Skip(Lack { who: Who::Machine, reason }),
+            Error::Call { errno: nix::errno::Errno::ENOMEM, .. } if has_little_address_space() => {
+                let reason = format!("{error}, for the address space is limited: ulimit -v unlimited");
+                Self::Skip(Lack { who: Who::Machine, reason })
+            }
             other => Self::Error(other.to_string()),
         }
     }
+}
+
+/// Whether a limit on the address space may be what a mapping has met.
+fn has_little_address_space() -> bool {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_AS).is_ok_and(|(soft, _)| soft != RLIM_INFINITY)
 }
 
 /// What became of a case.
@@ -176,11 +186,13 @@ impl Declaration {
     /// The first of its needs that is missing here.
     pub fn lack(&self, here: &crate::kernel::Kernel) -> Option<Lack> {
         if !here.machine.procfs {
-            let reason = "/proc is not mounted, so threads cannot be watched: mount -t proc proc /proc".to_owned();
-            return Some(Lack { who: Who::Machine, reason });
+            let why = "/proc is not mounted, or not that of this pid namespace, so threads cannot be watched";
+            return Some(Lack { who: Who::Machine, reason: format!("{why}: mount -t proc proc /proc") });
         }
-        let hugepages = self.hugepages().map_or(0, |(_, count)| count);
-        self.needs.iter().find_map(|need| need.lack(here, hugepages))
+        let (size, count) = self.hugepages().unwrap_or_default();
+        let lack = self.needs.iter().find_map(|need| need.lack(here, count));
+        // Pages that a case takes beside its memory, or without any.
+        lack.or_else(|| if count == 0 { None } else { crate::need::lacks_hugepages(size, here, count) })
     }
 }
 

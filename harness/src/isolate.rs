@@ -3,6 +3,8 @@
 //! The runner has one thread, so a case is a fork of it. The case writes its outcome into memory that both share; what it
 //! printed goes to a file in memory. When it has ended, its whole process group is killed and reaped.
 
+mod orphans;
+
 use std::cell::UnsafeCell;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,15 +22,16 @@ use serde::{Deserialize, Serialize};
 use crate::actor::{TaskState, install_fault_handler};
 use crate::case::{self, Case, Stop, Verdict};
 use crate::error::Named as _;
+use crate::kernel::machine::oom_kills;
 use crate::need::{Lack, Who};
 use crate::sys::{self, SignalInfo};
 use crate::{Error, Result};
 
+pub(crate) use orphans::{children, sweep_orphans};
+use orphans::{group, sweep};
+
 /// How much text a case may leave in its slot.
 const SLOT_BYTES: usize = 16 << 10;
-
-/// How long an orphan may take to end by itself.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How long a killed process may take to be gone.
 const DYING: Duration = Duration::from_secs(10);
@@ -89,6 +92,19 @@ impl Finding {
 }
 
 impl Finding {
+    /// The finding of a case before which the kernel had killed so many processes for lack of memory.
+    ///
+    /// What fails while the kernel kills may have failed by that: it says nothing about userfaultfd.
+    fn with_oom_kills(mut self, before: Option<u64>) -> Self {
+        let is_bad = matches!(self.verdict, Verdict::Fail | Verdict::Error);
+        if is_bad && oom_kills() != before {
+            let reason = self.reason.take().unwrap_or_default();
+            let what = "the kernel killed processes meanwhile because memory ran out: give the run more";
+            return Self { reason: Some(format!("{reason}; {what}")), verdict: Verdict::Error, ..self };
+        }
+        self
+    }
+
     /// The finding of a case that left this many processes behind.
     pub(crate) fn with_left_behind(mut self, left: usize) -> Self {
         if left == 0 {
@@ -98,32 +114,6 @@ impl Finding {
         let what = if left == 1 { "process" } else { "processes" };
         Self { verdict: Verdict::Error, reason: Some(format!("the case left {left} {what} behind{before}")), ..self }
     }
-}
-
-/// Ends the orphans among this process's children: whatever is neither in `ours` nor was there before; how many there were.
-///
-/// A process that left its case's group comes to us when its parent dies. It may be about to put something back, so it
-/// is given a moment to end by itself.
-pub(crate) fn sweep_orphans(ours: &[i32]) -> usize {
-    let orphans: Vec<Pid> = children().into_iter().filter(|child| !ours.contains(child)).map(Pid::from_raw).collect();
-    for orphan in &orphans {
-        let mut patience = Some(Instant::now() + GRACE);
-        while matches!(waitpid(*orphan, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)) {
-            if patience.is_some_and(|patience| Instant::now() > patience) {
-                let _ = nix::sys::signal::kill(*orphan, Signal::SIGKILL);
-                patience = None;
-            }
-            std::thread::yield_now();
-        }
-    }
-    orphans.len()
-}
-
-/// The children of this process, as far as the kernel lists them (`CONFIG_PROC_CHILDREN`).
-pub(crate) fn children() -> Vec<i32> {
-    let path = format!("/proc/self/task/{}/children", sys::thread_id());
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// A place in which one case after another runs.
@@ -138,6 +128,7 @@ struct Running {
     pid: Pid,
     started: Instant,
     deadline: Instant,
+    oom_kills: Option<u64>,
 }
 
 impl Cell {
@@ -168,12 +159,13 @@ impl Cell {
         rustix::fs::ftruncate(&self.output, 0).named("ftruncate of a case's output")?;
         self.slot.take();
         let parent = nix::unistd::getpid();
+        let oom_kills = oom_kills();
         let started = Instant::now();
         match sys::fork().named("fork")? {
             ForkResult::Parent { child } => {
                 // Both sides set the group, so that neither can be too early.
                 let _ = nix::unistd::setpgid(child, child);
-                self.running = Some(Running { pid: child, started, deadline: started + limit });
+                self.running = Some(Running { pid: child, started, deadline: started + limit, oom_kills });
                 Ok(())
             }
             ForkResult::Child => live(self.slot, &self.output, case, parent),
@@ -182,6 +174,11 @@ impl Cell {
 
     /// The finding of the running case and how long it took, if it has ended or its time is over.
     pub fn finish(&mut self) -> Option<(Finding, Duration)> {
+        let before = self.running.as_ref()?.oom_kills;
+        self.look().map(|(finding, elapsed)| (finding.with_oom_kills(before), elapsed))
+    }
+
+    fn look(&mut self) -> Option<(Finding, Duration)> {
         let running = self.running.as_ref()?;
         let (pid, started) = (running.pid, running.started);
         let status = match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
@@ -238,6 +235,9 @@ impl Cell {
                 let told = String::from_utf8_lossy(&reported).into_owned();
                 Finding::of(Verdict::Fail, with_output(format!("the case's own access died of {signal} {told}")))
             }
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => {
+                Finding::of(Verdict::Error, with_output("the case was killed by a SIGKILL that was not ours".into()))
+            }
             WaitStatus::Signaled(_, signal, _) => {
                 Finding::of(Verdict::Error, with_output(format!("the case was killed by {signal}")))
             }
@@ -269,33 +269,6 @@ fn hang(pid: Pid, elapsed: Duration) -> Finding {
     Finding::of(Verdict::Fail, format!("hang: no end after {} s; {}", elapsed.as_secs(), tasks.join("; ")))
 }
 
-/// The processes of the group of `leader`.
-fn group(leader: Pid) -> Vec<i32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return vec![leader.as_raw()] };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| nix::unistd::getpgid(Some(Pid::from_raw(*pid))) == Ok(leader))
-        .collect()
-}
-
-/// Kills and reaps what is left of a case's process group: how many processes were still alive.
-fn sweep(leader: Pid) -> usize {
-    let ended = Pid::from_raw(-leader.as_raw());
-    // Whatever has ended already was no leftover, only not waited for.
-    while matches!(waitpid(ended, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
-    let mut left = 0;
-    let given_up = Instant::now() + DYING;
-    while killpg(leader, Signal::SIGKILL).is_ok() && Instant::now() < given_up {
-        match waitpid(ended, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => std::thread::yield_now(),
-            Ok(_) => left += 1,
-            // Not our children yet: they become so when their parents have died.
-            Err(_) => left = left.max(1),
-        }
-    }
-    left
-}
-
 /// The whole life of a case's process.
 fn live(slot: &'static Slot, output: &OwnedFd, case: &Case, parent: Pid) -> ! {
     let _ = OWN.set(slot);
@@ -320,6 +293,8 @@ fn settle(output: &OwnedFd, parent: Pid) -> Result<()> {
     }
     rustix::stdio::dup2_stdout(output.as_fd()).named("dup2")?;
     rustix::stdio::dup2_stderr(output.as_fd()).named("dup2")?;
+    // When memory runs out, a case is to go and not the run.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // A case that is about core dumps may still allow them to itself.
     let allowed = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, allowed);

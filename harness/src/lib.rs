@@ -15,6 +15,7 @@ pub mod fdinfo;
 #[allow(unsafe_code)]
 pub mod gate;
 pub mod isolate;
+mod keeper;
 pub mod kernel;
 pub mod memory;
 pub mod message;

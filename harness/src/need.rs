@@ -122,22 +122,30 @@ impl Need {
             Self::UserModeOnly => match here.ways.user_mode_only.as_deref() {
                 None => None,
                 Some("EINVAL") => kernel("the kernel does not know UFFD_USER_MODE_ONLY"),
-                Some(errno) => machine(format!("userfaultfd(UFFD_USER_MODE_ONLY) is refused with {errno}")),
+                Some(errno) => machine(format!(
+                    "userfaultfd(UFFD_USER_MODE_ONLY) is refused with {errno}: run as root, or outside of the container"
+                )),
             },
             Self::Device => match here.ways.device.as_deref() {
                 None => None,
-                Some("ENOENT" | "ENXIO" | "ENODEV") => kernel("there is no /dev/userfaultfd"),
+                Some("ENOENT" | "ENXIO" | "ENODEV") => lacks_node(),
                 Some(errno) => machine(format!(
                     "/dev/userfaultfd is refused with {errno}: run as root or give this user access to the node"
                 )),
             },
             Self::Capability(name) => {
+                if !here.machine.initial_namespace {
+                    return machine(format!(
+                        "needs {name} in the initial user namespace: run as root outside of this one"
+                    ));
+                }
                 if here.machine.has_capability(name) {
                     return None;
                 }
-                machine(format!("needs {name}: run as root"))
+                machine(format!("needs {name}: run as root, with all capabilities"))
             }
             Self::Memory(memory) => lacks_memory(memory, here, hugepages),
+            // The number belongs to the memory type, or else to the whole case: `Declaration::lack`.
             Self::Hugepages(_) => None,
             Self::Swap(kib) => lacks_swap(kib),
             // An advice is looked at before a length of 0 ends the call: madvise(2).
@@ -184,38 +192,61 @@ fn lacks_swap(kib: u64) -> Option<Lack> {
     machine(format!("needs {kib} KiB of free swap, {free} KiB are there: swapon(8), or load zram and swap on it"))
 }
 
-fn lacks_memory(memory: Memory, here: &Kernel, hugepages: usize) -> Option<Lack> {
-    if memory == Memory::AnonThp {
-        return match here.machine.thp.as_deref() {
-            None => kernel("the kernel has no transparent huge pages"),
-            Some("never") => {
-                machine("transparent huge pages are off: write madvise to /sys/kernel/mm/transparent_hugepage/enabled")
-            }
-            Some(_) => None,
-        };
+/// `/dev/userfaultfd` is missing: the kernel has none, or it is not shown here.
+fn lacks_node() -> Option<Lack> {
+    let devices = std::fs::read_to_string("/proc/misc").unwrap_or_default();
+    let number = devices.lines().find_map(|line| line.trim().strip_suffix(" userfaultfd"));
+    match number {
+        Some(minor) => machine(format!(
+            "the kernel has a /dev/userfaultfd that is not shown here: mknod -m 600 /dev/userfaultfd c 10 {minor}"
+        )),
+        None => kernel("the kernel has no /dev/userfaultfd"),
     }
-    if !memory.is_hugetlb() {
+}
+
+fn lacks_memory(memory: Memory, here: &Kernel, hugepages: usize) -> Option<Lack> {
+    let is_thp = memory == Memory::AnonThp;
+    if !is_thp && !memory.is_hugetlb() {
         return None;
     }
-    let kib = memory.page_size() / 1024;
+    if !std::path::Path::new("/sys/kernel/mm").exists() {
+        return machine("/sys is not mounted, so hugepages cannot be told: mount -t sysfs sysfs /sys");
+    }
+    if !is_thp {
+        return lacks_hugepages(memory.page_size(), here, hugepages);
+    }
+    match here.machine.thp.as_deref() {
+        None => kernel("the kernel has no transparent huge pages"),
+        Some("never") => {
+            machine("transparent huge pages are off: write madvise to /sys/kernel/mm/transparent_hugepage/enabled")
+        }
+        Some(_) => None,
+    }
+}
+
+/// Too few free hugepages of `size` bytes.
+pub(crate) fn lacks_hugepages(size: usize, here: &Kernel, hugepages: usize) -> Option<Lack> {
+    let kib = size / 1024;
     if here.machine.pools.is_empty() {
         return kernel("the kernel has no hugetlb pages");
     }
-    let Some(pool) = here.machine.pool(memory.page_size()) else {
+    let Some(pool) = here.machine.pool(size) else {
         return machine(format!("no hugepages of {kib} KiB: boot with hugepagesz={kib}K"));
     };
-    if pool.available() < hugepages as u64 {
-        let setting = format!("/sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages");
-        let free = pool.available();
-        let wanted = pool.total + hugepages as u64 - free;
-        let what = if here.machine.uid != 0 {
-            format!("run as root, or have root write {wanted} to {setting}")
-        } else if memory.page_size() == crate::kernel::default_hugepage_size() {
-            format!("memory is too fragmented to lend them; boot with hugepages={wanted}")
-        } else {
-            format!("boot with hugepagesz={kib}K hugepages={wanted}, or write {wanted} to {setting}")
-        };
-        return machine(format!("needs {hugepages} free hugepages of {kib} KiB, {free} are there: {what}"));
+    let free = pool.available();
+    if free >= hugepages as u64 {
+        return None;
     }
-    None
+    let setting = format!("/sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages");
+    let wanted = (pool.total + hugepages as u64).saturating_sub(free);
+    let what = if pool.others > 0 {
+        format!("{} are lent to another run: let it end, or write {wanted} to {setting}", pool.others)
+    } else if !crate::kernel::pool::may_change(size) {
+        format!("run as root, or have root write {wanted} to {setting} (read-only here)")
+    } else if size == crate::kernel::default_hugepage_size() {
+        format!("no more were to be had, memory is too small or too fragmented: boot with hugepages={wanted}")
+    } else {
+        format!("boot with hugepagesz={kib}K hugepages={wanted}, or write {wanted} to {setting}")
+    };
+    machine(format!("needs {hugepages} free hugepages of {kib} KiB, {free} are there: {what}"))
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,12 @@ pub struct Run {
     /// Whether this goes on with a run that died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
+    /// What was cleaned up before it: leftovers of runs that were killed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cleaned: Vec<String>,
+    /// Why the kernel log is not watched, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwatched: Option<String>,
 }
 
 /// `start`
@@ -193,8 +199,9 @@ impl Writer {
         let name = path.display().to_string();
         let failed = |error| Error::file(&name, error);
         let whole = std::fs::read(path).map_err(failed)?.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let file = std::fs::OpenOptions::new().append(true).open(path).map_err(failed)?;
+        let mut file = std::fs::OpenOptions::new().append(true).open(path).map_err(failed)?;
         file.set_len(whole as u64).map_err(failed)?;
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(Self { file, path: name, is_serial: false })
     }
 
@@ -202,7 +209,12 @@ impl Writer {
     pub fn write(&mut self, entry: &Entry) -> Result<()> {
         let mut line = serde_json::to_string(entry).map_err(|error| Error::Other(error.to_string()))?;
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|error| Error::file(&self.path, error))?;
+        let before = self.file.stream_position().ok();
+        self.file.write_all(line.as_bytes()).map_err(|error| {
+            // A full disk takes the beginning of a line: a record holds whole ones.
+            let _ = before.map(|before| self.file.set_len(before));
+            Error::file(&self.path, error)
+        })?;
         if self.is_serial {
             // A line that is still in the port's buffer when the kernel dies never reaches the host.
             let _ = nix::sys::termios::tcdrain(&self.file);

@@ -12,7 +12,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::case::{Case, Verdict};
 use crate::error::Named as _;
 use crate::isolate::{self, Cell, Finding};
-use crate::kernel::pool::Keeper;
+use crate::kernel::leftover;
+use crate::kernel::pool::Loan;
 use crate::kernel::{self, Kernel};
 use crate::record::{Axes, CaseResult, Counts, End, Entry, Run, Start};
 use crate::watch::Watch;
@@ -45,8 +46,9 @@ pub struct Session {
     cells: Vec<Cell>,
     watch: Watch,
     signals: Signals,
-    _keepers: Vec<Keeper>,
-    /// Children that are nobody's leftovers: the keepers, and what was there before.
+    cleaned: Vec<String>,
+    _loan: Option<Loan>,
+    /// Children that are nobody's leftovers: the run's keepers, and what was there before.
     children: Vec<i32>,
 }
 
@@ -57,11 +59,23 @@ impl Session {
         // Orphans of a case come to us instead of init, so that they can be reaped.
         let _ = nix::sys::prctl::set_child_subreaper(true);
         let signals = Signals::block()?;
-        let keepers = lend_hugepages(cases, jobs);
+        let cleaned = leftover::clean();
+        let loan = lend_hugepages(cases, jobs);
         let kernel = Kernel::probe();
         let _ = kernel::current();
         let cells = (0..jobs).map(|_| Cell::new()).collect::<Result<_>>()?;
-        Ok(Self { kernel, cells, watch: Watch::begin(), signals, _keepers: keepers, children: isolate::children() })
+        let (watch, children) = (Watch::begin(), isolate::children());
+        Ok(Self { kernel, cells, watch, signals, cleaned, _loan: loan, children })
+    }
+
+    /// The same with another kernel log than this machine's.
+    pub fn watching(self, watch: Watch) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// What was cleaned up when the session began: leftovers of runs that were killed.
+    pub fn cleaned(&self) -> &[String] {
+        &self.cleaned
     }
 
     /// The kernel as probed when the session began.
@@ -87,10 +101,17 @@ impl Session {
             children: &self.children,
             kernel: &self.kernel,
         };
-        let interrupted = runner.work(cases, limit, &self.signals)?;
+        let worked = runner.work(cases, limit, &self.signals);
         let counts = runner.counts;
         self.cells = runner.cells.into_iter().map(|(cell, _)| cell).collect();
-        Ok((counts, interrupted))
+        if !matches!(worked, Ok(false)) {
+            for cell in &mut self.cells {
+                cell.kill();
+            }
+            // Whoever puts something back for a case that was killed is done when this returns.
+            isolate::sweep_orphans(&self.children);
+        }
+        Ok((counts, worked?))
     }
 }
 
@@ -108,27 +129,24 @@ pub fn run(cases: &[Case], options: &Options, judge: &Judge<'_>, sink: &mut Sink
         jobs: options.jobs.max(1),
         time_limit: options.time_limit.as_secs(),
         resumed: options.resumed,
+        cleaned: session.cleaned().to_vec(),
+        unwatched: session.watch.unwatched().map(str::to_owned),
     })))?;
     let (counts, interrupted) = session.run(cases, options.time_limit, judge, sink)?;
     sink(&Entry::End(End { counts, millis: begun.elapsed().as_millis() as u64, interrupted }))?;
     Ok((counts, interrupted))
 }
 
-/// The hugepages that the hungriest cases need at once, lent by keepers until they are dropped.
-fn lend_hugepages(cases: &[Case], jobs: usize) -> Vec<Keeper> {
-    let mut sizes: Vec<(usize, usize)> = Vec::new();
-    for (size, count) in cases.iter().filter_map(|case| case.declaration.hugepages()) {
-        match sizes.iter_mut().find(|(known, _)| *known == size) {
-            Some((_, most)) => *most = (*most).max(count),
-            None => sizes.push((size, count)),
-        }
-    }
-    sizes
-        .into_iter()
-        // Larger pages are only used if somebody has set them up: they cost gigabytes.
-        .filter(|(size, _)| *size == kernel::default_hugepage_size())
-        .filter_map(|(size, count)| Keeper::lend(size, (count * jobs) as u64))
-        .collect()
+/// The hugepages that the hungriest cases need at once, lent until they are dropped.
+///
+/// Half of the free memory stays free: a case that needs more than that is skipped.
+fn lend_hugepages(cases: &[Case], jobs: usize) -> Option<Loan> {
+    // Larger pages are only used if somebody has set them up: they cost gigabytes.
+    let size = kernel::default_hugepage_size();
+    let most = kernel::machine::meminfo("MemAvailable")? as usize * 1024 / 2 / size;
+    let needs = cases.iter().filter_map(|case| case.declaration.hugepages());
+    let hungriest = needs.filter(|need| need.0 == size && need.1 <= most).map(|(_, count)| count).max()?;
+    Loan::new(size, (hungriest * jobs).min(most) as u64)
 }
 
 /// The state of one run.
@@ -156,9 +174,6 @@ impl<'a> Runner<'a, '_> {
             }
             let deadline = self.cells.iter().filter_map(|(cell, _)| cell.deadline()).min();
             if signals.wait(deadline)? {
-                for (cell, _) in &mut self.cells {
-                    cell.kill();
-                }
                 return Ok(true);
             }
             for index in 0..self.cells.len() {
@@ -187,7 +202,8 @@ impl<'a> Runner<'a, '_> {
             .filter(|(other, _)| *other == size)
             .map(|(_, count)| count)
             .sum();
-        used + count <= pool.available() as usize
+        // One that runs alone is never held back: every case gets a verdict.
+        used == 0 || used + count <= pool.available() as usize
     }
 
     fn begin(&mut self, cell: usize, case: &'a Case, limit: Duration) -> Result<()> {
@@ -209,7 +225,11 @@ impl<'a> Runner<'a, '_> {
         let log = self.watch.news();
         if !log.is_empty() && matches!(verdict, Verdict::Pass | Verdict::Skip) {
             verdict = Verdict::Fail;
-            reason = Some(format!("the kernel logged: {}", log.join(" | ")));
+            let beside: Vec<&str> =
+                self.cells.iter().filter_map(|(_, case)| Some(case.as_ref()?.declaration.name.as_str())).collect();
+            let beside =
+                if beside.is_empty() { String::new() } else { format!("; beside it ran {}", beside.join(", ")) };
+            reason = Some(format!("the kernel logged: {}{beside}", log.join(" | ")));
         }
         if verdict == Verdict::Fail
             && let Some(known) = (self.judge)(case, reason.as_deref().unwrap_or_default(), self.kernel)

@@ -3,6 +3,7 @@
 //! The addresses taken here belong to mappings that the harness made outside Rust's allocator and to which no
 //! reference is ever held; an access that faults ends the case's own process, as its verdict then says.
 
+pub mod sysv;
 pub mod uring;
 pub mod user_memory;
 
@@ -151,25 +152,6 @@ pub fn bytes_at(at: Address, length: usize) -> Vec<u8> {
     (at..at + length).map(load_byte).collect()
 }
 
-/// `shmget(IPC_PRIVATE)`, `shmat`, and the mark for removal: a SysV segment that goes with its last mapping.
-///
-/// `at` is where to attach it; `SHM_REMAP` replaces what is there. Gives the segment's id.
-pub fn attach_sysv(length: usize, at: Address) -> Result<i32, Errno> {
-    // SAFETY: no memory is passed.
-    let id = Errno::result(unsafe { libc::shmget(libc::IPC_PRIVATE, length, 0o600 | libc::IPC_CREAT) })?;
-    let attached = attach_segment(id, at);
-    // SAFETY: no memory is passed; the segment lives on while it is attached.
-    Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) })?;
-    attached.map(|()| id)
-}
-
-/// `shmat(id, at, SHM_REMAP)`: a further mapping of a segment.
-pub fn attach_segment(id: i32, at: Address) -> Result<(), Errno> {
-    // SAFETY: SHM_REMAP replaces a mapping of the harness.
-    let mapped = unsafe { libc::shmat(id, at as *const libc::c_void, libc::SHM_REMAP) };
-    if mapped as isize == -1 { Err(Errno::last()) } else { Ok(()) }
-}
-
 /// `memfd_create(name, flags)`.
 pub fn memfd(flags: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: the name is a constant C string.
@@ -240,12 +222,11 @@ pub fn exit_thread() -> ! {
     unreachable!("SYS_exit does not return")
 }
 
-/// Closes every descriptor of the process but one.
-pub fn close_all_but(keep: &OwnedFd) {
-    let keep = keep.as_raw_fd();
+/// Closes every descriptor of the process but these.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
     let last = i32::try_from(nix::unistd::sysconf(nix::unistd::SysconfVar::OPEN_MAX).ok().flatten().unwrap_or(1024));
     for fd in 0..last.unwrap_or(1024).min(4096) {
-        if fd != keep {
+        if keep.iter().all(|kept| kept.as_raw_fd() != fd) {
             // SAFETY: the forked child uses none of them any more.
             unsafe { libc::close(fd) };
         }

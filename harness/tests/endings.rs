@@ -2,27 +2,33 @@
 //!
 //! A case is a fork of the process that runs it, so these tests run on the one thread of their process.
 
-use std::os::fd::AsFd as _;
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use uffd_harness::actor::{Access, Actor, Process, TaskState};
 use uffd_harness::case::{Case, Outcome, Stop, Verdict, variant};
 use uffd_harness::kernel;
+use uffd_harness::kernel::sysctl::{UNPRIVILEGED, hold_unprivileged};
 use uffd_harness::memory::Memory;
 use uffd_harness::mode::Mode;
-use uffd_harness::need::{Lack, Who};
+use uffd_harness::need::{Lack, Need, Who};
 use uffd_harness::record::{CaseResult, Entry};
 use uffd_harness::runner::Session;
 use uffd_harness::uapi::UFFD_API;
+use uffd_harness::watch::Watch;
 
 type Test = fn() -> Result<(), Failed>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 16] = [
         ("a_case_that_returns_passes", passes),
         ("a_variant_is_recorded", variants),
         ("a_broken_promise_fails", fails),
@@ -37,8 +43,16 @@ fn main() -> ExitCode {
         ("a_process_left_behind_is_an_error_and_killed", lingers),
         ("a_daemon_left_behind_is_killed", daemonizes),
         ("the_cases_beside_a_bad_one_are_not_harmed", neighbours),
+        ("a_case_that_needs_more_hugepages_than_there_can_be_is_skipped_and_the_others_run", never_fits),
+        ("a_warning_or_a_taint_of_the_kernel_fails_the_case_that_ran", the_kernel_is_watched),
     ];
-    let trials = tests.into_iter().map(|(name, test)| Trial::test(name, test)).collect();
+    let mut trials: Vec<Trial> = tests.into_iter().map(|(name, test)| Trial::test(name, test)).collect();
+    trials.push(Trial::ignorable_test("what_a_case_changed_is_put_back_when_it_is_killed", || {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(Completion::ignored_with("only root can change a sysctl"));
+        }
+        puts_back().map(|()| Completion::Completed)
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -191,4 +205,93 @@ fn neighbours() -> Result<(), Failed> {
     let results = run_all(&cases, Duration::from_secs(1))?;
     let good = results.iter().filter(|result| result.case.contains("good") && result.verdict == Verdict::Pass).count();
     if results.len() == 6 && good == 3 { Ok(()) } else { Err(format!("{results:?}").into()) }
+}
+
+/// Holds the sysctl at the other value until it is killed.
+fn change_and_hang() -> Outcome {
+    let _held = hold_unprivileged(1 - setting()?)?;
+    wait_for_a_page()
+}
+
+fn setting() -> Result<u64, Stop> {
+    let text = std::fs::read_to_string(UNPRIVILEGED).map_err(|error| Stop::Error(error.to_string()))?;
+    text.trim().parse().map_err(|_| Stop::Error(text))
+}
+
+/// Who puts it back is no process left behind: the verdict is the hang.
+fn puts_back() -> Result<(), Failed> {
+    let before = setting().map_err(|stop| format!("{stop:?}"))?;
+    expect(change_and_hang, Verdict::Fail, &["hang"])?;
+    let after = setting().map_err(|stop| format!("{stop:?}"))?;
+    if before == after { Ok(()) } else { Err(format!("{UNPRIVILEGED} is {after}, before {before}").into()) }
+}
+
+/// More hugepages than any machine has.
+const NEVER: usize = 1 << 40;
+
+fn never_fits() -> Result<(), Failed> {
+    let mut cases =
+        ["harness::1_hungry", "harness::2_good", "harness::3_hungry"].map(|name| Case::named(name, || Ok(())));
+    for hungry in [0, 2] {
+        cases[hungry].declaration.needs.push(Need::Hugepages(NEVER));
+    }
+    let verdicts: Vec<Verdict> = run_all(&cases, Duration::from_secs(2))?.iter().map(|result| result.verdict).collect();
+    let skips = verdicts.iter().filter(|verdict| **verdict == Verdict::Skip).count();
+    if verdicts.len() == 3 && skips == 2 { Ok(()) } else { Err(format!("{verdicts:?}").into()) }
+}
+
+/// Where a case writes that plays the kernel: what is read as the log, a record at a time, and the taint flags.
+static KERNEL: OnceLock<(OwnedFd, PathBuf)> = OnceLock::new();
+
+fn logs(record: &str) -> Outcome {
+    let (log, _) = KERNEL.get().ok_or(Stop::Error("no log".to_owned()))?;
+    rustix::io::write(log, record.as_bytes()).map_err(|error| Stop::Error(error.to_string()))?;
+    Ok(())
+}
+
+fn taints(flags: &str) -> Outcome {
+    let (_, path) = KERNEL.get().ok_or(Stop::Error("no flags".to_owned()))?;
+    std::fs::write(path, flags).map_err(|error| Stop::Error(error.to_string()))
+}
+
+fn the_kernel_is_watched() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let flags = folder.path().join("tainted");
+    std::fs::write(&flags, "0\n")?;
+    let socket_flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (writer, reader) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, socket_flags)?;
+    KERNEL.set((writer, flags.clone())).map_err(|_| "this test runs once")?;
+    let cases = [
+        Case::named("harness::1_quiet", || Ok(())),
+        Case::named("harness::2_warned_of", || {
+            logs("4,1041,97000123,-;------------[ cut here ]------------\n")?;
+            logs("4,1042,97000124,-;WARNING: CPU: 1 PID: 214 at mm/userfaultfd.c:1512 move_pages+0x1a4\n")
+        }),
+        Case::named("harness::3_a_process_wrote", || logs("12,1043,97000125,-;WARNING: CPU: 1 PID: 214 at forged\n")),
+        Case::named("harness::4_tainted", || taints("512\n")),
+        Case::named("harness::5_still_tainted", || Ok(())),
+    ];
+    let mut results = Vec::new();
+    let mut session = Session::begin(&cases, 1)?.watching(Watch::of(Some(File::from(reader)), flags));
+    session.run(&cases, Duration::from_secs(2), &|_, _, _| None, &mut |entry| {
+        if let Entry::Case(case) = entry {
+            results.push((**case).clone());
+        }
+        Ok(())
+    })?;
+    let verdicts: Vec<Verdict> = results.iter().map(|result| result.verdict).collect();
+    if verdicts != [Verdict::Pass, Verdict::Fail, Verdict::Pass, Verdict::Fail, Verdict::Pass] {
+        return Err(format!("{results:?}").into());
+    }
+    let lines = &results[1].log;
+    if lines.len() != 2
+        || !lines[1].contains("mm/userfaultfd.c:1512")
+        || !results[1].reason.iter().any(|why| why.contains(&lines[1]))
+    {
+        return Err(format!("{:?}", results[1]).into());
+    }
+    if !results[3].log.iter().any(|line| line.contains("tainted: 512, before 0")) {
+        return Err(format!("{:?}", results[3]).into());
+    }
+    Ok(())
 }

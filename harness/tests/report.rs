@@ -10,6 +10,7 @@ use uffd_harness::report::{Catalogue, StatementInfo, html, json, junit, ktap, ma
 
 fn run(release: &str, cases: usize) -> Entry {
     let machine = Machine {
+        initial_namespace: true,
         cpus: 2,
         memory_kib: 2 << 20,
         page_size: 4096,
@@ -40,6 +41,8 @@ fn run(release: &str, cases: usize) -> Entry {
         jobs: 2,
         time_limit: 10,
         resumed: false,
+        cleaned: Vec::new(),
+        unwatched: None,
     }))
 }
 

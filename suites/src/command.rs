@@ -12,6 +12,7 @@ mod run;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use run::PANIC_AT;
@@ -187,7 +188,10 @@ impl std::error::Error for Usage {}
 
 /// Runs the command with the arguments of this process.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let done = match arguments.action {
         Action::Probe { json } => probe::probe(json),
         Action::List { filters, json } => listing::list(&filters, json),
@@ -206,6 +210,25 @@ pub fn main() -> ExitCode {
             ExitCode::from(if error.is::<Usage>() { USAGE } else { ERROR })
         }
     }
+}
+
+/// Prints the help that was asked for, or says in one line what is wrong with the arguments.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match print(&error.to_string()) {
+            Err(error) if !is_closed_pipe(&error) => ExitCode::from(ERROR),
+            _ => ExitCode::from(PASSED),
+        };
+    }
+    let text = error.to_string();
+    // The paragraphs behind the first show the usage and say where the help is.
+    let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let what = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing".to_owned(),
+        _ => what.split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    eprintln!("uffd-conformance: {what} (see 'uffd-conformance --help')");
+    ExitCode::from(USAGE)
 }
 
 /// Whether nobody reads the output any more, as behind `| head`.

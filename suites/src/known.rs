@@ -40,10 +40,15 @@ struct File {
 /// If `known.toml`, which is part of the program, is not as it should be; a unit test reads it.
 pub fn all() -> &'static [Known] {
     static ALL: OnceLock<Vec<Known>> = OnceLock::new();
-    ALL.get_or_init(|| match toml::from_str::<File>(include_str!("../known.toml")) {
-        Ok(file) => file.known,
+    ALL.get_or_init(|| match parse(include_str!("../known.toml")) {
+        Ok(known) => known,
         Err(error) => panic!("known.toml: {error}"),
     })
+}
+
+/// The known deviations of a file.
+pub fn parse(text: &str) -> Result<Vec<Known>, toml::de::Error> {
+    toml::from_str::<File>(text).map(|file| file.known)
 }
 
 /// Whether `name` is of the form of `pattern`, in which `*` stands for anything.

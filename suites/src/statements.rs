@@ -97,12 +97,17 @@ pub fn all() -> &'static [Statement] {
     ALL.get_or_init(|| {
         FILES
             .iter()
-            .flat_map(|(area, text)| match toml::from_str::<File>(text) {
-                Ok(file) => file.statement,
+            .flat_map(|(area, text)| match parse(text) {
+                Ok(statements) => statements,
                 Err(error) => panic!("statements/{area}.toml: {error}"),
             })
             .collect()
     })
+}
+
+/// The statements of one file of the catalogue.
+pub fn parse(text: &str) -> Result<Vec<Statement>, toml::de::Error> {
+    toml::from_str::<File>(text).map(|file| file.statement)
 }
 
 /// The statement of this id, in any case of letters.

@@ -73,8 +73,11 @@ fn wrong_arguments_exit_with_2() {
         &["run", "--format", "yaml"],
         &["frobnicate"],
         &["report"],
+        &[],
     ] {
-        assert_eq!(run(command().args(arguments)).status, 2, "{arguments:?}");
+        let done = run(command().args(arguments));
+        assert_eq!(done.status, 2, "{arguments:?}");
+        assert_eq!(done.stderr.lines().count(), 1, "{done:?}");
     }
 }
 
@@ -212,7 +215,7 @@ fn keeper_of(pid: u32) -> Option<i32> {
     procfs::process::all_processes()
         .ok()?
         .filter_map(|process| process.ok()?.stat().ok())
-        .find_map(|stat| (stat.ppid == pid as i32 && stat.comm == "uffd-hugepages").then_some(stat.pid))
+        .find_map(|stat| (stat.ppid == pid as i32 && stat.comm == "uffd-keeper").then_some(stat.pid))
 }
 
 #[test]

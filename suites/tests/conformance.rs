@@ -42,6 +42,9 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>, String> {
     }
     let chosen: Vec<Case> = cases.into_iter().filter(|case| !is_filtered_out(arguments, case)).collect();
     let session = Session::begin(&chosen, 1).map_err(|error| error.to_string())?;
+    if !session.cleaned().is_empty() {
+        eprintln!("cleaned up after a run that was killed: {}", session.cleaned().join(", "));
+    }
     // nextest takes skips from the list alone, and runs what the list does not mark.
     let list_skips = arguments.list || std::env::var_os("NEXTEST").is_some();
     let here = session.kernel().clone();

@@ -369,7 +369,11 @@ pub(crate) fn direct_file() -> Result<OwnedFd> {
         .into_iter()
         .filter(|folder| rustix::fs::statfs(*folder).is_ok_and(|fs| fs.f_type != libc::TMPFS_MAGIC))
         .find_map(|folder| rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR).ok())
-        .ok_or_else(|| Error::Machine("no writable file system with O_DIRECT at /var/tmp, /tmp or here".to_owned()))
+        .ok_or_else(|| {
+            Error::Machine(
+                "no writable file system with O_DIRECT at /var/tmp, /tmp or here: run in a folder of one".to_owned(),
+            )
+        })
 }
 
 impl crate::case::Axis for KernelAccess {

@@ -1,9 +1,17 @@
 //! Memory control groups: `Documentation/admin-guide/cgroup-v1/memory.rst`, `Documentation/admin-guide/cgroup-v2.rst`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::fs::FlockOperation;
+
+use crate::error::Named as _;
+use crate::keeper::Keeper;
 use crate::{Error, Result};
+
+/// How long a killed process may take to leave its group.
+const DYING: Duration = Duration::from_secs(10);
 
 /// Which of the two interfaces a hierarchy has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +25,7 @@ enum Version {
 pub struct MemoryGroup {
     folder: PathBuf,
     version: Version,
+    _keeper: Keeper,
 }
 
 /// The name's beginning; the id of the process that made it follows.
@@ -45,17 +54,12 @@ impl MemoryGroup {
     /// A group that may hold `limit` bytes and nothing in swap; the machine's lack where that is not allowed.
     pub fn new(limit: usize) -> Result<Self> {
         let lack = |reason: String| Error::Machine(format!("no memory control group can be made: {reason}"));
-        let (root, version) = mounted().ok_or_else(|| lack("no hierarchy with it is mounted".to_owned()))?;
-        sweep(&root);
+        let (root, version) = mounted()
+            .ok_or_else(|| lack("no hierarchy with it is mounted: mount -t cgroup2 none /sys/fs/cgroup".to_owned()))?;
         let folder = root.join(format!("{NAME}{}", std::process::id()));
-        let make = || {
-            if version == Version::V2 {
-                write(&root.join("cgroup.subtree_control"), "+memory")?;
-            }
-            fs::create_dir(&folder).map_err(|error| Error::file(folder.display().to_string(), error))
-        };
-        make().map_err(|error| lack(error.to_string()))?;
-        let group = Self { folder, version };
+        let keeper = Keeper::start(|| make(&root, &folder, version), unmake)
+            .map_err(|error| lack(format!("{error}: run as root, with control groups that may be written")))?;
+        let group = Self { folder, version, _keeper: keeper };
         group.limit(limit)?;
         if version == Version::V1 {
             // Who asks for more gets an error and nobody is killed.
@@ -83,30 +87,74 @@ impl MemoryGroup {
     pub fn take(&self, pid: i32) -> Result<()> {
         if self.version == Version::V2 {
             write(Path::new(&format!("/proc/{pid}/oom_score_adj")), "-1000")
-                .map_err(|error| Error::Machine(format!("needs CAP_SYS_RESOURCE: {error}")))?;
+                .map_err(|error| Error::Machine(format!("needs CAP_SYS_RESOURCE ({error}): run as root")))?;
         }
         self.set("cgroup.procs", &pid.to_string())
     }
 }
 
-/// Removes the groups of cases that were killed: those whose process is no more.
-fn sweep(root: &Path) {
-    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.strip_prefix(NAME).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir(entry.path());
+/// What is to be unmade.
+struct Made {
+    folder: PathBuf,
+    /// The file by which the controller was switched on for it.
+    control: Option<PathBuf>,
+    /// Keeps others from switching the controller on or off meanwhile.
+    _lock: Option<File>,
+}
+
+fn make(root: &Path, folder: &Path, version: Version) -> Result<Made> {
+    let (control, lock) = if version == Version::V2 { switch_on(root)? } else { (None, None) };
+    let made = Made { folder: folder.to_owned(), control, _lock: lock };
+    if let Err(error) = fs::create_dir(folder) {
+        unmake(made);
+        return Err(Error::file(folder.display().to_string(), error));
+    }
+    Ok(made)
+}
+
+/// Sees to it that groups have the controller; the file by which it was switched on, and the lock on it.
+fn switch_on(root: &Path) -> Result<(Option<PathBuf>, Option<File>)> {
+    let control = root.join("cgroup.subtree_control");
+    let file = File::open(&control).map_err(|error| Error::file(control.display().to_string(), error))?;
+    let lock = |how| rustix::fs::flock(&file, how).named("flock(cgroup.subtree_control)");
+    let is_on = || fs::read_to_string(&control).is_ok_and(|text| text.split_whitespace().any(|name| name == "memory"));
+    lock(FlockOperation::LockShared)?;
+    if is_on() {
+        return Ok((None, Some(file)));
+    }
+    lock(FlockOperation::LockExclusive)?;
+    write(&control, "+memory")?;
+    Ok((Some(control), Some(file)))
+}
+
+fn unmake(made: Made) {
+    remove(&made.folder);
+    if let Some(control) = made.control {
+        let _ = write(&control, "-memory");
+    }
+}
+
+/// Removes a group whose processes have been killed.
+fn remove(folder: &Path) {
+    let given_up = Instant::now() + DYING;
+    loop {
+        match fs::remove_dir(folder) {
+            // A process that has been waited for may still be on its way out of the group.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < given_up => {
+                std::thread::yield_now();
+            }
+            _ => return,
         }
     }
 }
 
-impl Drop for MemoryGroup {
-    fn drop(&mut self) {
-        // A process that has been waited for may still be on its way out of the group.
-        for _ in 0..1000 {
-            match fs::remove_dir(&self.folder) {
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => std::thread::yield_now(),
-                _ => return,
-            }
-        }
-    }
+/// Removes the groups of cases that were killed together with their keepers; how many.
+pub(super) fn clean() -> usize {
+    let Some((root, _)) = mounted() else { return 0 };
+    let entries = fs::read_dir(&root).into_iter().flatten().flatten();
+    let is_ours = |name: &str| name.strip_prefix(NAME).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_ours))
+        .filter(|entry| fs::remove_dir(entry.path()).is_ok())
+        .count()
 }

@@ -33,7 +33,8 @@ impl PrivateNode {
     /// Makes the node with these permission bits.
     pub fn new(permissions: u32) -> Result<Self> {
         let device = std::fs::metadata(NODE).map_err(|error| Error::file(NODE, error))?.rdev();
-        let refused = |error: Error| Error::Machine(format!("a device node on a tmpfs of its own: {error}"));
+        let refused =
+            |error: Error| Error::Machine(format!("a device node on a tmpfs of its own ({error}): run as root"));
         let folder = tmpfs().map_err(refused)?;
         let kind = SFlag::S_IFCHR;
         mknodat(&folder, "node", kind, Mode::from_bits_truncate(permissions), device)

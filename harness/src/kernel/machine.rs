@@ -19,6 +19,9 @@ pub struct Machine {
     pub uid: u32,
     /// Effective capabilities by name.
     pub capabilities: Vec<String>,
+    /// Whether this is the initial user namespace: only there do capabilities count for what belongs to the machine.
+    #[serde(default = "yes")]
+    pub initial_namespace: bool,
     /// `vm.unprivileged_userfaultfd`, if the kernel has it.
     pub unprivileged_userfaultfd: Option<u64>,
     /// Whether `/proc` shows this process its own tasks.
@@ -32,7 +35,7 @@ pub struct Machine {
 }
 
 /// The number in a file that holds one.
-pub(crate) fn read_number(path: &str) -> Option<u64> {
+pub(crate) fn read_number(path: impl AsRef<std::path::Path>) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
@@ -43,17 +46,58 @@ pub(crate) fn meminfo(field: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Whether `/proc` is this kernel's, and that of this pid namespace.
+fn shows_own_tasks() -> bool {
+    let is_proc = rustix::fs::statfs("/proc").is_ok_and(|fs| fs.f_type == libc::PROC_SUPER_MAGIC);
+    let own =
+        std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == std::process::id().to_string().as_str());
+    is_proc && own
+}
+
+/// Records of earlier versions do not say.
+const fn yes() -> bool {
+    true
+}
+
+/// Whether every user id stands for itself: user_namespaces(7).
+fn is_initial_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.is_empty() || map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// How many processes the kernel has killed because memory ran out, of the machine or of a control group.
+pub(crate) fn oom_kills() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
 fn chosen(path: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
 }
 
+/// `f_type` of a ramfs: statfs(2).
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+/// The inode of the initial pid namespace: `PROC_PID_INIT_INO` of the kernel.
+const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Whether the root is an initramfs of a machine, and not the file tree of a container.
+///
+/// The first process of a pid namespace is process 1 as well, and must not take the host's machine for its own.
+pub fn is_initramfs() -> bool {
+    let in_memory = [RAMFS_MAGIC, libc::TMPFS_MAGIC];
+    let root = rustix::fs::statfs("/").is_ok_and(|fs| in_memory.contains(&fs.f_type));
+    // Before /proc is mounted there is no namespace to ask for.
+    root && std::fs::metadata("/proc/self/ns/pid").map_or(true, |file| file.ino() == INITIAL_PID_NAMESPACE)
+}
+
 /// Whether the machine is there for this program alone and ends with it: a guest whose first process this program is.
 pub fn is_disposable() -> bool {
     let program =
         |process: &str| std::fs::metadata(format!("/proc/{process}/exe")).map(|file| (file.dev(), file.ino()));
-    matches!((program("1"), program("self")), (Ok(first), Ok(own)) if first == own)
+    is_initramfs() && matches!((program("1"), program("self")), (Ok(first), Ok(own)) if first == own)
 }
 
 impl Machine {
@@ -69,8 +113,9 @@ impl Machine {
             page_size: crate::sys::page_size(),
             uid: nix::unistd::geteuid().as_raw(),
             capabilities,
+            initial_namespace: is_initial_namespace(),
             unprivileged_userfaultfd: read_number("/proc/sys/vm/unprivileged_userfaultfd"),
-            procfs: std::fs::metadata("/proc/self/task").is_ok(),
+            procfs: shows_own_tasks(),
             thp: chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
             pools: Pool::all(),
             tainted: read_number("/proc/sys/kernel/tainted"),

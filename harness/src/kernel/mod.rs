@@ -3,7 +3,9 @@
 pub mod cgroup;
 pub mod device;
 pub mod feature;
+pub mod leftover;
 pub mod machine;
+mod note;
 pub mod pool;
 pub mod sysctl;
 

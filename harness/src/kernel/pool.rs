@@ -1,15 +1,15 @@
-//! Hugepage pools: what is there, and a keeper that lends pages to a run and takes them back whatever becomes of it.
+//! Hugepage pools: what is there, and pages lent to a run, which are taken back whatever becomes of it.
 //!
 //! `Documentation/admin-guide/mm/hugetlbpage.rst`.
 
 use std::io::{Read as _, Seek as _, Write as _};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
-use nix::unistd::{ForkResult, Pid};
 use serde::{Deserialize, Serialize};
 
 use super::machine::read_number;
+use super::note::{self, Lent, Note};
 use crate::error::Named as _;
+use crate::keeper::Keeper;
 use crate::{Error, Result};
 
 /// A pool of hugepages of one size.
@@ -23,6 +23,12 @@ pub struct Pool {
     pub free: u64,
     /// `resv_hugepages`
     pub reserved: u64,
+    /// Pages that other runs have lent to themselves, idle or not.
+    #[serde(default)]
+    pub others: u64,
+    /// Pages that were lent to this run.
+    #[serde(default)]
+    pub lent: u64,
 }
 
 const FOLDER: &str = "/sys/kernel/mm/hugepages";
@@ -41,24 +47,37 @@ impl Pool {
     }
 
     fn of_size(size_kib: u64) -> Option<Self> {
-        let read = |name: &str| read_number(&format!("{FOLDER}/hugepages-{size_kib}kB/{name}"));
+        let read = |name: &str| read_number(format!("{FOLDER}/hugepages-{size_kib}kB/{name}"));
         Some(Self {
             size_kib,
             total: read("nr_hugepages")?,
             free: read("free_hugepages")?,
             reserved: read("resv_hugepages")?,
+            others: note::lent_to(size_kib, |run| run != std::process::id()),
+            lent: note::lent_to(size_kib, |run| run == std::process::id()),
         })
     }
 
-    /// Pages that nobody uses or has reserved.
+    /// Pages that nobody uses or has reserved, and that no other run counts on.
     pub fn available(&self) -> u64 {
-        self.free.saturating_sub(self.reserved)
+        let unused = self.free.saturating_sub(self.reserved);
+        // Of the others' pages some may be in use already; what was lent to us is ours in any case.
+        unused.saturating_sub(self.others).max(self.lent.min(unused))
     }
+}
+
+fn setting(size_kib: u64) -> String {
+    format!("{FOLDER}/hugepages-{size_kib}kB/nr_hugepages")
+}
+
+/// Whether this process may change the pool of pages of `size` bytes.
+pub fn may_change(size: usize) -> bool {
+    rustix::fs::access(setting(size as u64 / 1024), rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 /// Changes `nr_hugepages` by `pages`, alone among runs; gives the change that the kernel made.
 fn change(size_kib: u64, pages: i64) -> Result<i64> {
-    let path = format!("{FOLDER}/hugepages-{size_kib}kB/nr_hugepages");
+    let path = setting(size_kib);
     let mut file =
         std::fs::OpenOptions::new().read(true).write(true).open(&path).map_err(|error| Error::file(&path, error))?;
     // A lock on the pool's own file keeps two runs from undoing each other's change.
@@ -83,59 +102,56 @@ pub fn replace_lost_page(size: usize) -> Result<()> {
     change(size as u64 / 1024, 1).map(drop)
 }
 
-/// A process that has enlarged a pool and makes it smaller again when the run ends, however it ends.
+/// A pool that is larger until this is dropped, or the run dies.
 #[derive(Debug)]
-pub struct Keeper {
-    process: Pid,
+pub struct Loan {
+    /// The size of a page in KiB.
+    pub size_kib: u64,
+    _keeper: Keeper,
 }
 
-impl Keeper {
+impl Loan {
     /// Makes the pool of pages of `size` bytes larger by `pages`, as far as the machine lets us.
     ///
     /// Added to whatever is there, because another run may be counting on that. Nothing if the pool may not be changed. To be
     /// called while the process has one thread.
-    pub fn lend(size: usize, pages: u64) -> Option<Self> {
+    pub fn new(size: usize, pages: u64) -> Option<Self> {
         let size_kib = size as u64 / 1024;
-        let path = format!("{FOLDER}/hugepages-{size_kib}kB/nr_hugepages");
-        if pages == 0 || rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
+        if pages == 0 || !may_change(size) {
             return None;
         }
-        let parent = nix::unistd::getpid();
-        let (ready, report) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).ok()?;
-        let keeper = match crate::sys::fork().ok()? {
-            ForkResult::Parent { child } => Self { process: child },
-            ForkResult::Child => {
-                drop(ready);
-                keep(size_kib, pages as i64, report, parent);
-            }
+        let run = std::process::id();
+        let lend = || {
+            let mut note = Note::new();
+            let before = Pool::of_size(size_kib).map_or(0, |pool| pool.total);
+            let mut tell = |pages: u64, done: bool| {
+                if let Some(note) = &mut note {
+                    note.write(&Lent { run, size_kib, before, pages, done });
+                }
+            };
+            tell(pages, false);
+            let lent = change(size_kib, pages as i64)?;
+            tell(lent.max(0) as u64, true);
+            Ok((lent, note))
         };
-        drop(report);
-        // The end of the pipe says that the pool is as large as it gets.
-        let _ = std::fs::File::from(ready).read(&mut [0]);
-        Some(keeper)
+        // The note goes only when the pages are back.
+        let take_back = move |(lent, note): (i64, Option<Note>)| {
+            let _ = change(size_kib, -lent);
+            drop(note);
+        };
+        let keeper = Keeper::start(lend, take_back).ok()?;
+        Some(Self { size_kib, _keeper: keeper })
     }
 }
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let _ = kill(self.process, Signal::SIGUSR1);
-        let _ = nix::sys::wait::waitpid(self.process, None);
-    }
-}
-
-/// The keeper's whole life: enlarge, say so, wait for the run's end or death, take back.
-fn keep(size_kib: u64, pages: i64, report: std::os::fd::OwnedFd, parent: Pid) -> ! {
-    // A session of its own and no signal but the one it waits for: a Ctrl-C is for the run, not for its keeper.
-    let _ = nix::unistd::setsid();
-    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
-    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGUSR1);
-    let _ = nix::sys::prctl::set_name(c"uffd-hugepages");
-    crate::sys::close_all_but(&report);
-    let lent = if nix::unistd::getppid() == parent { change(size_kib, pages).unwrap_or(0) } else { 0 };
-    drop(report);
-    let mut end = SigSet::empty();
-    end.add(Signal::SIGUSR1);
-    while lent != 0 && nix::unistd::getppid() == parent && end.wait().is_err() {}
-    let _ = change(size_kib, -lent);
-    crate::sys::exit_now(0)
+/// Takes back what was lent by keepers that were killed; says what that was.
+pub(super) fn take_back() -> Vec<String> {
+    let back = |lent: Lent| {
+        let now = Pool::of_size(lent.size_kib)?.total;
+        // A keeper that died while it changed the pool may have added less, or nothing.
+        let pages = if lent.done { lent.pages } else { lent.pages.min(now.saturating_sub(lent.before)) };
+        let taken = -change(lent.size_kib, -(pages as i64)).ok()?;
+        (taken > 0).then(|| format!("{taken} hugepages of {} KiB", lent.size_kib))
+    };
+    note::left_behind().into_iter().filter_map(back).collect()
 }

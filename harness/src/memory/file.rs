@@ -19,7 +19,9 @@ pub fn regular_file(len: usize) -> Result<OwnedFd> {
     let file = detached_file("ramfs", &[]).or_else(|error| {
         on_disk().ok_or_else(|| {
             let folders = FOLDERS.join(", ");
-            Error::Machine(format!("no regular file can be made in {folders}, nor a ramfs mounted ({error})"))
+            Error::Machine(format!(
+                "no regular file can be made in {folders}, nor a ramfs mounted ({error}): run in a folder on a disk"
+            ))
         })
     })?;
     rustix::fs::ftruncate(&file, len as u64).named("ftruncate of a regular file")?;

@@ -17,7 +17,9 @@ const fn size_flag(page_size: usize) -> u32 {
 /// A pool that another user emptied meanwhile is the machine's lack, not the kernel's fault.
 pub(super) fn pool(error: Error) -> Error {
     match error {
-        Error::Call { call, errno: Errno::ENOMEM } => Error::Machine(format!("{call}: the hugepage pool is in use")),
+        Error::Call { call, errno: Errno::ENOMEM } => Error::Machine(format!(
+            "{call}: somebody else has taken hugepages meanwhile: run alone, or enlarge the pool"
+        )),
         other => other,
     }
 }
@@ -40,8 +42,11 @@ pub(super) fn map_file(place: Place, sharing: i32) -> Result<Backing> {
     let file = mounted_file(place.page_size).map_or_else(
         || {
             let size = format!("{}K", place.page_size / 1024);
-            shmem::detached_file("hugetlbfs", &[("pagesize", size.as_str())])
-                .map_err(|error| Error::Machine(format!("no writable hugetlbfs, and none can be mounted ({error})")))
+            shmem::detached_file("hugetlbfs", &[("pagesize", size.as_str())]).map_err(|error| {
+                Error::Machine(format!(
+                    "no hugetlbfs to write to, and none can be mounted ({error}): run as root, or have one mounted"
+                ))
+            })
         },
         Ok,
     )?;

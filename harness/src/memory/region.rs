@@ -181,7 +181,9 @@ impl Region {
             Backing::HugetlbAnon => {
                 let name = format!("/proc/self/map_files/{:x}-{:x}", self.start, self.end());
                 let file = std::fs::OpenOptions::new().read(true).write(true).open(&name).map_err(|error| {
-                    Error::Machine(format!("a second mapping of MAP_HUGETLB memory needs {name}: {error}"))
+                    Error::Machine(format!(
+                        "a second mapping of MAP_HUGETLB memory needs /proc/self/map_files ({error}): run as root"
+                    ))
                 })?;
                 place.map_fixed(libc::MAP_SHARED, Some(file.as_fd())).map_err(hugetlb::pool)?;
                 Backing::File(file.into())

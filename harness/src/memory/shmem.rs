@@ -20,13 +20,16 @@ pub(super) fn map_anon(place: Place) -> Result<Backing> {
 
 pub(super) fn map_dev_zero(place: Place) -> Result<Backing> {
     let device =
-        rustix::fs::open("/dev/zero", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).named("open(/dev/zero)")?;
+        rustix::fs::open("/dev/zero", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|error| match error {
+            rustix::io::Errno::NOENT => Error::Machine("there is no /dev/zero: mknod /dev/zero c 1 5".to_owned()),
+            error => Error::file("/dev/zero", error.into()),
+        })?;
     place.map_fixed(libc::MAP_SHARED, Some(device.as_fd()))?;
     Ok(Backing::SharedAnon)
 }
 
 pub(super) fn map_sysv(place: Place) -> Result<Backing> {
-    sys::attach_sysv(place.len, place.start).named("shmget and shmat")?;
+    sys::sysv::attach_new(place.len, place.start).named("shmget and shmat")?;
     Ok(Backing::SharedAnon)
 }
 
@@ -54,13 +57,17 @@ pub(crate) fn tmpfs_file() -> Result<OwnedFd> {
         }
     }
     detached_file("tmpfs", &[]).map_err(|error| {
-        Error::Machine(format!("no writable tmpfs (tried {}) and none can be mounted ({error})", TMPFS.join(", ")))
+        let tried = TMPFS.join(", ");
+        Error::Machine(format!(
+            "no tmpfs to write to (tried {tried}) and none can be mounted ({error}): mount one there"
+        ))
     })
 }
 
 /// The root of a fresh tmpfs that is mounted nowhere and goes with its last user.
 pub fn detached_tmpfs() -> Result<OwnedFd> {
-    detached_root("tmpfs", &[]).map_err(|error| Error::Machine(format!("no tmpfs can be mounted: {error}")))
+    detached_root("tmpfs", &[])
+        .map_err(|error| Error::Machine(format!("no tmpfs can be mounted ({error}): run as root")))
 }
 
 /// An unnamed file on a fresh file system that is mounted nowhere and goes with its last file.

@@ -121,7 +121,7 @@ pub fn facts(recorded: &Recorded) -> Vec<(&'static str, String)> {
         .map(|pool| format!("{} KiB: {} of {} free", pool.size_kib, pool.free, pool.total))
         .collect();
     let wall = recorded.end.as_ref().map_or_else(String::new, |end| format!(", {} ms in all", end.millis));
-    vec![
+    let mut facts = vec![
         ("kernel", one_line(&format!("{} {} {}", kernel.release, kernel.architecture, kernel.version))),
         ("suite", one_line(&run.suite)),
         (
@@ -139,7 +139,10 @@ pub fn facts(recorded: &Recorded) -> Vec<(&'static str, String)> {
         ("userfaultfd", creation.to_owned()),
         ("features", list(&run.features)),
         ("run", format!("{} at once, at most {} s a case{wall}", count(run.jobs, "case"), run.time_limit)),
-    ]
+    ];
+    facts.extend(run.unwatched.as_deref().map(|why| ("kernel log", format!("not watched: {}", one_line(why)))));
+    facts.extend((!run.cleaned.is_empty()).then(|| ("cleaned up", list(&run.cleaned))));
+    facts
 }
 
 /// A reason for which cases were skipped.

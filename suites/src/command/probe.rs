@@ -78,7 +78,8 @@ fn text(here: &Kernel) -> String {
         machine.unprivileged_userfaultfd.map_or("absent".to_owned(), |value| value.to_string())
     );
     if !machine.procfs {
-        text += "/proc        not mounted: threads cannot be watched, so no case can run; mount -t proc proc /proc\n";
+        text +=
+            "/proc        not mounted, or not that of this pid namespace: no case can run; mount -t proc proc /proc\n";
     }
     text
 }

@@ -59,6 +59,9 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let judge: &runner::Judge<'_> = if arguments.strict { &strict } else { &known::judge };
     let (counts, interrupted) = runner::run(&cases, &options, judge, &mut |entry| match entry {
         Entry::Run(run) => {
+            if !run.cleaned.is_empty() {
+                eprintln!("uffd-conformance: cleaned up after a run that was killed: {}", run.cleaned.join(", "));
+            }
             let mut run = run.clone();
             // Their verdict is told by this run, which makes them cases of it.
             run.cases += died.len();

@@ -111,7 +111,9 @@ fn a_capability_in_a_child_user_namespace_does_not_count() -> Outcome {
     let _held = sysctl::hold_unprivileged(0)?;
     is_created(0)?;
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
-        uffd_harness::Error::Machine(format!("no user namespace can be made: unshare failed with {errno}"))
+        uffd_harness::Error::Machine(format!(
+            "no user namespace can be made: unshare failed with {errno}, see sysctl user.max_user_namespaces"
+        ))
     })?;
     let here = uffd_harness::kernel::machine::Machine::probe();
     ensure!(here.has_capability(CAPABILITY), "a new user namespace comes without {CAPABILITY}");

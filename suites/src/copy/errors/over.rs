@@ -45,7 +45,10 @@ fn a_transparent_huge_page_is_left_alone() -> Outcome {
     sys::store(region.start(), 7);
     let last = region.page(region.page_count() - 1);
     if !last.state()?.present() {
-        return Err(Error::Machine("the kernel had no transparent huge page to give".to_owned()).into());
+        return Err(Error::Machine(
+            "the kernel had no transparent huge page to give: run alone, with more memory free".to_owned(),
+        )
+        .into());
     }
     let uffd = given::uffd(0)?;
     given::register(&uffd, region.range(), Mode::MISSING)?;
