@@ -206,10 +206,19 @@ pub fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_closed_pipe(&error) => ExitCode::from(PASSED),
         Err(error) => {
-            eprintln!("uffd-conformance: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::from(if error.is::<Usage>() { USAGE } else { ERROR })
         }
     }
+}
+
+/// Says in one line what is wrong, whatever characters the caller's words hold.
+fn complain(what: &str) {
+    let mut line = String::from("uffd-conformance: ");
+    for letter in what.chars() {
+        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+    }
+    eprintln!("{line}");
 }
 
 /// Prints the help that was asked for, or says in one line what is wrong with the arguments.
@@ -227,7 +236,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing".to_owned(),
         _ => what.split_whitespace().collect::<Vec<_>>().join(" "),
     };
-    eprintln!("uffd-conformance: {what} (see 'uffd-conformance --help')");
+    complain(&format!("{what} (see 'uffd-conformance --help')"));
     ExitCode::from(USAGE)
 }
 

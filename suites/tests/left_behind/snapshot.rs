@@ -28,8 +28,8 @@ const SETTINGS: [&str; 6] = [
     "/sys/kernel/mm/transparent_hugepage/khugepaged",
 ];
 
-/// Files beside them that count what the kernel does by itself, and pages that anybody may take.
-const COUNTERS: [&str; 4] = ["full_scans", "pages_collapsed", "free_hugepages", "resv_hugepages"];
+/// Files beside them that count what the kernel does by itself, and pages that anybody may take; one acts when it is read.
+const COUNTERS: [&str; 5] = ["stat_refresh", "full_scans", "pages_collapsed", "free_hugepages", "resv_hugepages"];
 
 /// Tables that only change if somebody changes the machine.
 const TABLES: [&str; 3] = ["/proc/self/mountinfo", "/proc/swaps", "/proc/sysvipc/shm"];
