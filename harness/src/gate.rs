@@ -262,7 +262,7 @@ pub fn write_setting(path: &str, text: &str) -> Result<(), Errno> {
 
 /// Reads a file of `/sys`.
 pub fn read_attribute(path: &str) -> std::io::Result<String> {
-    std::fs::read_to_string(path)
+    crate::text::read(path)
 }
 
 /// Opens `/dev/userfaultfd` as it stands.

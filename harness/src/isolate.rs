@@ -30,6 +30,9 @@ use crate::{Error, Result};
 pub(crate) use orphans::{children, sweep_orphans};
 use orphans::{group, sweep};
 
+/// How old the count of processes killed for lack of memory may be when a case starts: it costs much to ask for.
+const ASKED_EACH: Duration = Duration::from_secs(1);
+
 /// How much text a case may leave in its slot.
 const SLOT_BYTES: usize = 16 << 10;
 
@@ -121,6 +124,8 @@ pub struct Cell {
     slot: &'static Slot,
     output: OwnedFd,
     running: Option<Running>,
+    /// When the kernel was asked how many processes it has killed for lack of memory, and what it said.
+    oom_kills: Option<(Instant, Option<u64>)>,
 }
 
 /// A case that runs.
@@ -128,7 +133,6 @@ struct Running {
     pid: Pid,
     started: Instant,
     deadline: Instant,
-    oom_kills: Option<u64>,
 }
 
 impl Cell {
@@ -136,7 +140,7 @@ impl Cell {
     pub fn new() -> Result<Self> {
         let slot = sys::shared(Slot::new()).named("mmap of a case's slot")?;
         let output = sys::memfd(libc::MFD_CLOEXEC).named("memfd_create")?;
-        Ok(Self { slot, output, running: None })
+        Ok(Self { slot, output, running: None, oom_kills: None })
     }
 
     /// Whether nothing runs in it.
@@ -159,13 +163,15 @@ impl Cell {
         rustix::fs::ftruncate(&self.output, 0).named("ftruncate of a case's output")?;
         self.slot.take();
         let parent = nix::unistd::getpid();
-        let oom_kills = oom_kills();
+        if self.oom_kills.is_none_or(|(asked, _)| asked.elapsed() > ASKED_EACH) {
+            self.oom_kills = Some((Instant::now(), oom_kills()));
+        }
         let started = Instant::now();
         match sys::fork().named("fork")? {
             ForkResult::Parent { child } => {
                 // Both sides set the group, so that neither can be too early.
                 let _ = nix::unistd::setpgid(child, child);
-                self.running = Some(Running { pid: child, started, deadline: started + limit, oom_kills });
+                self.running = Some(Running { pid: child, started, deadline: started + limit });
                 Ok(())
             }
             ForkResult::Child => live(self.slot, &self.output, case, parent),
@@ -174,7 +180,7 @@ impl Cell {
 
     /// The finding of the running case and how long it took, if it has ended or its time is over.
     pub fn finish(&mut self) -> Option<(Finding, Duration)> {
-        let before = self.running.as_ref()?.oom_kills;
+        let (_, before) = self.oom_kills?;
         self.look().map(|(finding, elapsed)| (finding.with_oom_kills(before), elapsed))
     }
 

@@ -29,6 +29,7 @@ pub mod report;
 pub mod runner;
 #[allow(unsafe_code)]
 pub mod sys;
+pub(crate) mod text;
 #[allow(missing_docs, non_camel_case_types)]
 pub mod uapi;
 pub mod uffd;

@@ -17,7 +17,7 @@ use crate::kernel::pool::Loan;
 use crate::kernel::{self, Kernel};
 use crate::record::{Axes, CaseResult, Counts, End, Entry, Run, Start};
 use crate::watch::Watch;
-use crate::{Result, kernel::feature};
+use crate::{Result, kernel::feature, sys};
 
 /// How a run is to be made.
 #[derive(Debug, Clone)]
@@ -58,6 +58,7 @@ impl Session {
         let jobs = jobs.max(1);
         // Orphans of a case come to us instead of init, so that they can be reaped.
         let _ = nix::sys::prctl::set_child_subreaper(true);
+        sys::share_one_heap();
         let signals = Signals::block()?;
         let cleaned = leftover::clean();
         let loan = lend_hugepages(cases, jobs);

@@ -179,6 +179,15 @@ pub fn futex_wake(word: &std::sync::atomic::AtomicU32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 
+/// Has all threads to come allocate from one heap: one of its own, set up and torn down, is most of what an actor costs.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no memory is passed; threads that allocate already keep theirs.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// The size of a base page in bytes.
 pub fn page_size() -> usize {
     // SAFETY: no memory is passed.

@@ -116,21 +116,25 @@ make_initramfs() {
 # leash COMMAND..: runs it in place of this subshell; it must not outlive the script, not even one that is killed.
 leash() { if have setpriv; then exec setpriv --pdeathsig KILL "$@"; else exec "$@"; fi; }
 
+# Without -cx16 QEMU 7.2's software emulation sometimes corrupts a guest (cmpxchg16b). The others cost it much time and
+# the suite nothing: clearing pages byte by byte (erms, fsrm), closing user memory (smap, smep), wide registers.
+emulated_cpu=max,-cx16,-erms,-fsrm,-smap,-smep,-avx,-avx2,-xsave
+# no_timer_check: a busy machine emulates the timer so late that the kernel gives it up, and panics.
+# init_on_alloc=0: an allocator that clears every page would hide that userfaultfd forgot to.
+kernel_options='oops=panic no_timer_check init_on_alloc=0'
+
 # qemu_guest: QEMU in place of this subshell. The record (the guest's second serial line) and QEMU's own messages go to
 # standard output, the first serial line to $work/console.
 qemu_guest() {
-  # Without -cx16 QEMU 7.2's software emulation sometimes corrupts a guest (cmpxchg16b). The others cost it much time and
-  # the suite nothing: clearing pages byte by byte (erms, fsrm), closing user memory (smap, smep), wide registers.
-  local cpu=max,-cx16,-erms,-fsrm,-smap,-smep,-avx,-avx2,-xsave accel_option=tcg,thread=multi
+  local cpu=$emulated_cpu accel_option=tcg,thread=multi
   if [[ $accelerator == kvm ]]; then cpu=host accel_option=kvm; fi
-  # no_timer_check: a busy machine emulates the timer so late that the kernel gives it up, and panics.
   # shellcheck disable=SC2086  # $append holds several words
   leash qemu-system-x86_64 -name "uffd-conformance" -nodefaults -no-user-config -display none -no-reboot \
     -accel "$accel_option" -cpu "$cpu" -smp "$cpus" -m "$memory" -kernel "$image" -initrd "$work/initramfs" \
     -chardev file,id=console,path=/proc/self/fd/4 -serial chardev:console \
     -chardev file,id=host,path=/proc/self/fd/3 -serial chardev:host \
     -device isa-debug-exit,iobase=0x501,iosize=2 \
-    -append "console=ttyS0 quiet panic=-1 oops=panic no_timer_check uffd-conformance.exit-port=0x501$append" \
+    -append "console=ttyS0 quiet panic=-1 $kernel_options uffd-conformance.exit-port=0x501$append" \
     </dev/null 3>&1 4>"$work/console" 2>&1
 }
 

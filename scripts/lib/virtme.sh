@@ -94,8 +94,8 @@ virtme_run() {
   local options=(--disable-microvm) qemu_options=() folder word
   # The same overlays as vng's own.
   for folder in /etc /lib /home /opt /srv /usr /var /tmp; do [[ ! -d $folder ]] || options+=(--overlay-rwdir "$folder"); done
-  for word in oops=panic loglevel=4 no_timer_check $append; do options+=(--kopt "$word"); done
-  if [[ $accelerator == tcg ]]; then options+=(--disable-kvm); qemu_options+=(-cpu 'max,-cx16'); fi
+  for word in loglevel=4 $kernel_options $append; do options+=(--kopt "$word"); done
+  if [[ $accelerator == tcg ]]; then options+=(--disable-kvm); qemu_options+=(-cpu "$emulated_cpu"); fi
   # shellcheck disable=SC2016  # the shell in the guest's place expands it
   printf '#!/bin/sh\nexec %s qemu-system-x86_64 "$@"\n' "$(have setpriv && printf 'setpriv --pdeathsig KILL')" >"$work/qemu" &&
     chmod +x "$work/qemu" || exit 3

@@ -124,10 +124,17 @@ pub fn register(uffd: &Uffd, range: Range, mode: Mode) -> Result<u64, Stop> {
     }
 }
 
+/// Private anonymous memory of at least this size to copy from.
+///
+/// A transparent huge page, where there may be one, saves the hundreds of faults that filling it would take.
+pub fn room(size: usize) -> Result<Region, Stop> {
+    let memory = if size >= kernel::thp_size() { Memory::AnonThp } else { Memory::Anon };
+    Ok(memory.map(size.div_ceil(memory.page_size()))?)
+}
+
 /// Private anonymous pages that hold content to copy from.
 pub fn source(size: usize, pattern: Pattern) -> Result<Region, Stop> {
-    let base = Memory::Anon.page_size();
-    let source = Memory::Anon.map(size.div_ceil(base))?;
+    let source = room(size)?;
     pattern.fill(source.start(), size);
     Ok(source)
 }
@@ -167,7 +174,7 @@ pub fn resolve(
     let range = Range::new(page.start as u64, (count * page.size) as u64);
     Ok(match resolver {
         Resolver::Copy => {
-            let source = Memory::Anon.map((page.size * count).div_ceil(Memory::Anon.page_size()))?;
+            let source = room(page.size * count)?;
             for step in 0..count {
                 Scene::filled(resolver, index + step).fill(source.start() + step * page.size, page.size);
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Error, Result};
+use crate::{Error, Result, text};
 
 /// The name of the function in which a thread waits for its userfault to be resolved.
 const WAITING: &str = "handle_userfault";
@@ -23,7 +23,7 @@ pub struct TaskState {
 }
 
 fn read(process: i32, thread: i32, file: &str) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/{process}/task/{thread}/{file}")).ok()
+    text::read(format!("/proc/{process}/task/{thread}/{file}")).ok()
 }
 
 /// The state letter stands behind the last parenthesis: the name may hold any character.

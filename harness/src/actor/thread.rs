@@ -41,7 +41,8 @@ const SIGNALLED: u32 = 2;
 /// What an actor and its case share.
 struct Shared {
     state: AtomicU32,
-    thread: AtomicI32,
+    /// Its id, 0 until it runs.
+    thread: AtomicU32,
     signal: AtomicI32,
     code: AtomicI32,
     address: AtomicUsize,
@@ -90,7 +91,7 @@ impl<T: Send + 'static> Actor<T> {
         // Leaked: the thread may sleep in a fault until the process ends.
         let shared: &'static Shared = Box::leak(Box::new(Shared {
             state: AtomicU32::new(RUNNING),
-            thread: AtomicI32::new(0),
+            thread: AtomicU32::new(0),
             signal: AtomicI32::new(0),
             code: AtomicI32::new(0),
             address: AtomicUsize::new(0),
@@ -103,7 +104,8 @@ impl<T: Send + 'static> Actor<T> {
             .stack_size(128 << 10)
             .spawn(move || {
                 SELF.set(Some(shared));
-                shared.thread.store(sys::thread_id(), Ordering::Release);
+                shared.thread.store(sys::thread_id() as u32, Ordering::Release);
+                sys::futex_wake(&shared.thread);
                 let value = work();
                 if let Ok(mut slot) = slot.lock() {
                     *slot = Some(value);
@@ -120,9 +122,9 @@ impl<T: Send + 'static> Actor<T> {
         loop {
             let thread = self.shared.thread.load(Ordering::Acquire);
             if thread != 0 {
-                return thread;
+                return thread as i32;
             }
-            std::thread::yield_now();
+            sys::futex_wait(&self.shared.thread, 0, 1_000_000_000);
         }
     }
 

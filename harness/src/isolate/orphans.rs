@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::DYING;
 use crate::keeper::is_keeper;
-use crate::sys;
+use crate::{sys, text};
 
 /// How long an orphan may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(crate) fn sweep_orphans(ours: &[i32]) -> usize {
 /// The children of this process, as far as the kernel lists them (`CONFIG_PROC_CHILDREN`).
 pub(crate) fn children() -> Vec<i32> {
     let path = format!("/proc/self/task/{}/children", sys::thread_id());
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = text::read(path).unwrap_or_default();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 

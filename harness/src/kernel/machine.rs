@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;
 
+use crate::text;
+
 /// The machine as the suite finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -36,12 +38,12 @@ pub struct Machine {
 
 /// The number in a file that holds one.
 pub(crate) fn read_number(path: impl AsRef<std::path::Path>) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    text::read(path).ok()?.trim().parse().ok()
 }
 
 /// A field of `/proc/meminfo` in its own unit (KiB where it has one).
 pub(crate) fn meminfo(field: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let text = text::read("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.split(':').next() == Some(field))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
@@ -67,7 +69,7 @@ fn is_initial_namespace() -> bool {
 
 /// How many processes the kernel has killed because memory ran out, of the machine or of a control group.
 pub(crate) fn oom_kills() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    let text = text::read("/proc/vmstat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 

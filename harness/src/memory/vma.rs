@@ -1,7 +1,10 @@
 //! The mappings of this process as the kernel keeps them: `/proc/self/smaps` and `/proc/self/maps`, proc_pid_smaps(5).
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+
 use crate::uffd::Range;
-use crate::{Error, Result};
+use crate::{Error, Result, text};
 
 /// One mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,21 +29,31 @@ impl Vma {
 /// The mappings that `range` touches, in order of address.
 pub fn within(range: Range) -> Result<Vec<Vma>> {
     let path = "/proc/self/smaps";
-    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+    let failed = |error| Error::file(path, error);
+    let mut text = String::new();
+    // Only so far: each mapping costs the kernel a walk of its page table, and most lie behind the regions.
+    for line in BufReader::new(File::open(path).map_err(failed)?).lines() {
+        let line = line.map_err(failed)?;
+        if bounds(&line).is_some_and(|(start, _)| start >= range.end()) {
+            break;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
     Ok(parse(&text).into_iter().filter(|vma| vma.start < range.end() && vma.end > range.start).collect())
 }
 
 /// How many mappings `range` is made of; cheaper than [`within`].
 pub fn count(range: Range) -> Result<usize> {
     let path = "/proc/self/maps";
-    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+    let text = text::read(path).map_err(|error| Error::file(path, error))?;
     Ok(text.lines().filter_map(bounds).filter(|(start, end)| *start < range.end() && *end > range.start).count())
 }
 
 /// The mapping of this name, such as `[vdso]` or `[stack]`.
 pub fn named(name: &str) -> Result<Option<Range>> {
     let path = "/proc/self/maps";
-    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+    let text = text::read(path).map_err(|error| Error::file(path, error))?;
     let line = text.lines().find(|line| line.split_whitespace().nth(5) == Some(name));
     Ok(line.and_then(bounds).map(|(start, end)| Range::new(start, end - start)))
 }

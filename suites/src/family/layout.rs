@@ -1,7 +1,7 @@
 //! Ranges that are not wholly inside one registered mapping.
 
+use uffd_harness::Error;
 use uffd_harness::memory::vma;
-use uffd_harness::{Error, sys};
 
 use super::{Call, Request, about, advise, all_absent, first_byte, holds};
 use crate::prelude::*;
@@ -22,7 +22,7 @@ impl Ground {
             let alias = region.alias()?;
             (0..pages).for_each(|index| alias.page(index).fill(Scene::cached(index)));
         }
-        let source = Memory::Anon.map(region.len() / sys::page_size())?.start();
+        let source = given::room(region.len())?.start();
         Ok(Self { call, uffd: given::uffd(call.features())?, region, source })
     }
 

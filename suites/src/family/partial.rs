@@ -48,7 +48,7 @@ impl Track {
         let size = region.page_size();
         let mode = call.register_mode();
         let alias = if mode.has(Mode::MINOR) { Some(region.alias()?) } else { None };
-        let source = Memory::Anon.map(size * pages / sys::page_size())?;
+        let source = given::room(size * pages)?;
         for index in (0..pages).filter(|index| *index != at || obstacle != Obstacle::Hole) {
             match &alias {
                 Some(alias) => alias.page(index).fill(Scene::cached(index)),
