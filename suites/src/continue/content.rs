@@ -9,6 +9,28 @@ use crate::waiters::Waiter;
 
 const CHANGED: Pattern = Pattern::new(0x300);
 
+/// How often a collapse is tried that the kernel is not ready for: a page may be in another CPU's hands for a moment.
+const TRIES: usize = 1000;
+
+/// Makes one huge page of the file's pages: `MADV_COLLAPSE`, since 6.1; it also wants a free huge page.
+fn collapse(alias: &Region) -> Outcome {
+    let mut collapsed = Err(Errno::EAGAIN);
+    for _ in 0..TRIES {
+        collapsed = sys::advise(alias.start(), alias.len(), libc::MADV_COLLAPSE);
+        if collapsed != Err(Errno::EAGAIN) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    let Err(errno) = collapsed else { return Ok(()) };
+    let (who, advice) = if errno == Errno::EINVAL {
+        (Who::Kernel, "")
+    } else {
+        (Who::Machine, ": it wants a free huge page of memory")
+    };
+    Err(Stop::Skip(Lack { who, reason: format!("MADV_COLLAPSE of shmem is refused with {errno:?}{advice}") }))
+}
+
 /// Several pages of the file are mapped in one call, each at its place.
 #[apply(every_memory)]
 fn several_pages_are_mapped_in_order(memory: Memory) -> Outcome {
@@ -111,11 +133,7 @@ fn pages_of_a_collapsed_file(#[values(Memory::ShmemMemfd, Memory::ShmemPrivate)]
     let pages = kernel::thp_size() / memory.page_size();
     let scene = Scene::new(memory, Mode::MINOR, pages)?;
     let alias = scene.shared()?;
-    if let Err(errno) = sys::advise(alias.start(), alias.len(), libc::MADV_COLLAPSE) {
-        // Since 6.1; it also wants a free huge page.
-        let who = if errno == Errno::EINVAL { Who::Kernel } else { Who::Machine };
-        return Err(Stop::Skip(Lack { who, reason: format!("MADV_COLLAPSE of shmem is refused with {errno:?}") }));
-    }
+    collapse(&alias)?;
     let waiter = Waiter::at(&scene, Access::Read, scene.page(2).at(8))?;
     scene.resolve(Resolver::Continue, 1, pages - 2, true)?.does(scene.region.pages(1, pages - 2).len)?;
     waiter.is_woken_to(Scene::cached(2))?;
