@@ -235,7 +235,19 @@ pub(crate) fn lacks_hugepages(size: usize, here: &Kernel, hugepages: usize) -> O
     };
     let free = pool.available();
     if free >= hugepages as u64 {
-        return None;
+        // What is copied into such pages stands in ordinary memory before.
+        let (beside, wanted) =
+            (here.machine.memory_kib.saturating_sub(pool.total * kib as u64), (hugepages * kib) as u64);
+        return if beside >= wanted {
+            None
+        } else {
+            machine(format!(
+                "needs {} MiB of memory beside the hugepages of {kib} KiB to copy from, {} are there: \
+                 boot with more memory",
+                wanted >> 10,
+                beside >> 10
+            ))
+        };
     }
     let setting = format!("/sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages");
     let wanted = (pool.total + hugepages as u64).saturating_sub(free);
