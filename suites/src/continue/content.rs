@@ -133,7 +133,7 @@ fn pages_of_a_collapsed_file(#[values(Memory::ShmemMemfd, Memory::ShmemPrivate)]
     let pages = kernel::thp_size() / memory.page_size();
     let scene = Scene::new(memory, Mode::MINOR, pages)?;
     let alias = scene.shared()?;
-    collapse(&alias)?;
+    collapse(alias)?;
     let waiter = Waiter::at(&scene, Access::Read, scene.page(2).at(8))?;
     scene.resolve(Resolver::Continue, 1, pages - 2, true)?.does(scene.region.pages(1, pages - 2).len)?;
     waiter.is_woken_to(Scene::cached(2))?;
