@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IsTerminal as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -185,6 +186,15 @@ pub struct Writer {
     is_serial: bool,
 }
 
+/// The bytes of a file or of a pipe. A device is refused: some, such as `/dev/zero`, have no end.
+pub fn read_whole(path: &Path) -> std::io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(std::io::Error::other("a device, not a file"));
+    }
+    std::fs::read(path)
+}
+
 impl Writer {
     /// Begins a record in a new or emptied file, or on a device. Fails before the first case if it cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
@@ -198,7 +208,7 @@ impl Writer {
     pub fn append(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let failed = |error| Error::file(&name, error);
-        let whole = std::fs::read(path).map_err(failed)?.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = read_whole(path).map_err(failed)?.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let mut file = std::fs::OpenOptions::new().append(true).open(path).map_err(failed)?;
         file.set_len(whole as u64).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -245,7 +255,7 @@ impl Recorded {
     /// Reads a record. Lines that are no entries are noted and passed over; a file without a `run` line is no record.
     pub fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| Error::file(&name, error))?;
+        let bytes = read_whole(path).map_err(|error| Error::file(&name, error))?;
         Self::parse(&bytes).map_err(|why| Error::Other(format!("{name}: {why}")))
     }
 

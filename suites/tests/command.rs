@@ -111,6 +111,10 @@ fn damaged_records_are_used_as_far_as_they_are_whole() {
         assert_eq!(done.status, 2, "{foreign}: {done:?}");
         assert_eq!(done.stderr.lines().count(), 1, "{done:?}");
     }
+    // A device without an end.
+    let done = run(command().args(["report", "/dev/zero"]));
+    assert_eq!(done.status, 2, "{done:?}");
+    assert_eq!(done.stderr, "uffd-conformance: /dev/zero: a device, not a file\n");
 }
 
 #[test]

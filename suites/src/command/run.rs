@@ -8,7 +8,7 @@ use std::time::Duration;
 use uffd_harness::Error;
 use uffd_harness::case::{self, Case};
 use uffd_harness::kernel;
-use uffd_harness::record::{Axes, CaseResult, Counts, Entry, Recorded, Writer, died};
+use uffd_harness::record::{Axes, CaseResult, Counts, Entry, Recorded, Writer, died, read_whole};
 use uffd_harness::report::{junit, ktap, terminal};
 use uffd_harness::runner::{self, Options};
 
@@ -114,10 +114,10 @@ struct Before {
 impl Before {
     fn read(path: &Path, cases: &[Case], arguments: &RunArguments) -> anyhow::Result<Self> {
         let recorded = Recorded::read(path).map_err(|error| Usage(format!("--resume: {error}")))?;
-        let mut bytes = std::fs::read(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
+        let mut bytes = read_whole(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
         bytes.push(b'\n');
         let log = match &arguments.resume_log {
-            Some(path) => std::fs::read(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?,
+            Some(path) => read_whole(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?,
             None => Vec::new(),
         };
         let log = String::from_utf8_lossy(&log);
