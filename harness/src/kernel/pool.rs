@@ -2,7 +2,7 @@
 //!
 //! `Documentation/admin-guide/mm/hugetlbpage.rst`.
 
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,26 +75,25 @@ pub fn may_change(size: usize) -> bool {
     rustix::fs::access(setting(size as u64 / 1024), rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Changes `nr_hugepages` by `pages`, alone among runs; gives the change that the kernel made.
+/// The pages of a pool that are there for good: `nr_hugepages` without `surplus_hugepages`.
+fn persistent(size_kib: u64) -> u64 {
+    let read = |name: &str| read_number(format!("{FOLDER}/hugepages-{size_kib}kB/{name}")).unwrap_or(0);
+    read("nr_hugepages").saturating_sub(read("surplus_hugepages"))
+}
+
+/// Changes the pages that stay in the pool by `pages`, alone among runs; gives the change that the kernel made.
+///
+/// `nr_hugepages` also counts surplus pages, which go by themselves when their users do: to write it back as it was would keep them.
 fn change(size_kib: u64, pages: i64) -> Result<i64> {
     let path = setting(size_kib);
-    let mut file =
-        std::fs::OpenOptions::new().read(true).write(true).open(&path).map_err(|error| Error::file(&path, error))?;
+    let failed = |error| Error::file(&path, error);
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).map_err(failed)?;
     // A lock on the pool's own file keeps two runs from undoing each other's change.
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).named("flock(nr_hugepages)")?;
-    let mut number = || -> std::io::Result<i64> {
-        let mut text = String::new();
-        file.rewind()?;
-        file.read_to_string(&mut text)?;
-        text.trim().parse().map_err(std::io::Error::other)
-    };
-    let before = number().map_err(|error| Error::file(&path, error))?;
-    let wanted = (before + pages).max(0);
-    let file = std::fs::OpenOptions::new().write(true).open(&path);
-    file.and_then(|mut file| file.write_all(wanted.to_string().as_bytes()))
-        .map_err(|error| Error::file(&path, error))?;
-    let after = number().map_err(|error| Error::file(&path, error))?;
-    Ok(after - before)
+    let number = || persistent(size_kib) as i64;
+    let before = number();
+    file.write_all((before + pages).max(0).to_string().as_bytes()).map_err(failed)?;
+    Ok(number() - before)
 }
 
 /// Puts a page into the pool for one that the hardware has lost: such a page stays in the pool, and is of no use there.
@@ -123,7 +122,7 @@ impl Loan {
         let run = std::process::id();
         let lend = || {
             let mut note = Note::new();
-            let before = Pool::of_size(size_kib).map_or(0, |pool| pool.total);
+            let before = persistent(size_kib);
             let mut tell = |pages: u64, done: bool| {
                 if let Some(note) = &mut note {
                     note.write(&Lent { run, size_kib, before, pages, done });
@@ -147,7 +146,7 @@ impl Loan {
 /// Takes back what was lent by keepers that were killed; says what that was.
 pub(super) fn take_back() -> Vec<String> {
     let back = |lent: Lent| {
-        let now = Pool::of_size(lent.size_kib)?.total;
+        let now = persistent(lent.size_kib);
         // A keeper that died while it changed the pool may have added less, or nothing.
         let pages = if lent.done { lent.pages } else { lent.pages.min(now.saturating_sub(lent.before)) };
         let taken = -change(lent.size_kib, -(pages as i64)).ok()?;
