@@ -14,6 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use uffd_harness::actor::{Access, Actor, Process, TaskState};
 use uffd_harness::case::{Case, Outcome, Stop, Verdict, variant};
 use uffd_harness::kernel;
+use uffd_harness::kernel::Kernel;
 use uffd_harness::kernel::sysctl::{UNPRIVILEGED, hold_unprivileged};
 use uffd_harness::memory::Memory;
 use uffd_harness::mode::Mode;
@@ -254,6 +255,9 @@ fn taints(flags: &str) -> Outcome {
     std::fs::write(path, flags).map_err(|error| Stop::Error(error.to_string()))
 }
 
+/// What is known to be so on this kernel; a warning beside it is not.
+const DEVIATION: &str = "the field is not written";
+
 fn the_kernel_is_watched() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let flags = folder.path().join("tainted");
@@ -270,17 +274,24 @@ fn the_kernel_is_watched() -> Result<(), Failed> {
         Case::named("harness::3_a_process_wrote", || logs("12,1043,97000125,-;WARNING: CPU: 1 PID: 214 at forged\n")),
         Case::named("harness::4_tainted", || taints("512\n")),
         Case::named("harness::5_still_tainted", || Ok(())),
+        Case::named("harness::6_deviates", || Err(Stop::Fail(DEVIATION.to_owned()))),
+        Case::named("harness::7_deviates_and_is_warned_of", || {
+            logs("4,1044,97000126,-;WARNING: CPU: 1 PID: 214 at mm/userfaultfd.c:1 move_pages+0x1a4\n")?;
+            Err(Stop::Fail(DEVIATION.to_owned()))
+        }),
     ];
     let mut results = Vec::new();
     let mut session = Session::begin(&cases, 1)?.watching(Watch::of(Some(File::from(reader)), flags));
-    session.run(&cases, Duration::from_secs(2), &|_, _, _| None, &mut |entry| {
+    let judge = |_: &Case, why: &str, _: &Kernel| (why == DEVIATION).then(|| DEVIATION.to_owned());
+    session.run(&cases, Duration::from_secs(2), &judge, &mut |entry| {
         if let Entry::Case(case) = entry {
             results.push((**case).clone());
         }
         Ok(())
     })?;
     let verdicts: Vec<Verdict> = results.iter().map(|result| result.verdict).collect();
-    if verdicts != [Verdict::Pass, Verdict::Fail, Verdict::Pass, Verdict::Fail, Verdict::Pass] {
+    let (pass, fail) = (Verdict::Pass, Verdict::Fail);
+    if verdicts != [pass, fail, pass, fail, pass, Verdict::Known, fail] {
         return Err(format!("{results:?}").into());
     }
     let lines = &results[1].log;

@@ -115,6 +115,15 @@ pub fn flags(mode: Mode) -> u64 {
     }
 }
 
+/// What of a region lies beside one of its pages, each side for MISSING.
+pub fn beside(region: &Region, index: usize) -> Vec<(Range, Mode)> {
+    [region.pages(0, index), region.pages(index + 1, region.page_count() - index - 1)]
+        .into_iter()
+        .filter(|range| range.len > 0)
+        .map(|range| (range, Mode::MISSING))
+        .collect()
+}
+
 /// Protects the page if faults of this single mode take that.
 #[track_caller]
 pub fn protect(uffd: &Uffd, page: Page, mode: Mode) -> Outcome {

@@ -7,16 +7,6 @@ use uffd_harness::memory::{regular_file, vma};
 use super::ioctls;
 use crate::prelude::*;
 
-/// What is left of a region on both sides of a hole, each for MISSING.
-fn around(region: &Region, hole: usize) -> Vec<(Range, Mode)> {
-    let count = region.page_count();
-    [region.pages(0, hole), region.pages(hole + 1, count - hole - 1)]
-        .into_iter()
-        .filter(|range| range.len > 0)
-        .map(|range| (range, Mode::MISSING))
-        .collect()
-}
-
 /// A hole in the range does not keep the rest from being registered, and what is mapped there later is not.
 #[rstest]
 #[test_attr(registered(conformance))]
@@ -31,9 +21,9 @@ fn a_hole_stays_unregistered(
     lay::hole(hole)?;
     uffd.register(region.range(), UFFDIO_REGISTER_MODE_MISSING)
         .does(ioctls::expected(memory.is_hugetlb(), Mode::MISSING))?;
-    tracking::just(&region, &around(&region, index))?;
+    tracking::just(&region, &tracking::beside(&region, index))?;
     lay::anon(hole, libc::PROT_READ | libc::PROT_WRITE)?;
-    tracking::just(&region, &around(&region, index))?;
+    tracking::just(&region, &tracking::beside(&region, index))?;
     tracking::served(&uffd, hole, Access::Write)?;
     for other in (0..3).filter(|other| *other != index) {
         tracking::delivered(&uffd, region.page(other), Mode::MISSING)?;

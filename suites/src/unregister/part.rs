@@ -27,15 +27,6 @@ fn the_rest_stays_tracked(
     waiter.is_still_in(sleep)
 }
 
-/// What of three pages lies beside one, registered for MISSING.
-fn beside(region: &Region, index: usize) -> Vec<(Range, Mode)> {
-    [region.pages(0, index), region.pages(index + 1, 2 - index)]
-        .into_iter()
-        .filter(|range| range.len > 0)
-        .map(|range| (range, Mode::MISSING))
-        .collect()
-}
-
 /// A range with a hole in it is unregistered on both sides of the hole.
 #[rstest]
 #[test_attr(registered(conformance))]
@@ -48,7 +39,7 @@ fn a_hole_is_no_obstacle(
     given::register(&uffd, region.range(), Mode::MISSING)?;
     let hole = at.index(3);
     lay::hole(region.page(hole))?;
-    tracking::just(&region, &beside(&region, hole))?;
+    tracking::just(&region, &tracking::beside(&region, hole))?;
     uffd.unregister(region.range()).succeeds()?;
     tracking::nothing(&region)?;
     for page in (0..3).filter(|index| *index != hole) {

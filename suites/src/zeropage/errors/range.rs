@@ -59,20 +59,8 @@ fn hugetlb_has_none(
 }
 
 /// A present page stops it: `zeropage` says how far it came, and only what was filled is woken.
-#[rstest]
-#[test_attr(registered(conformance))]
-fn a_present_page_stops_it(
-    #[values(
-        Memory::Anon,
-        Memory::AnonThp,
-        Memory::ShmemAnon,
-        Memory::ShmemMemfd,
-        Memory::ShmemTmpfs,
-        Memory::ShmemDevZero,
-        Memory::ShmemPrivate
-    )]
-    memory: Memory,
-) -> Outcome {
+#[apply(every_small_memory)]
+fn a_present_page_stops_it(memory: Memory) -> Outcome {
     begin!(statements: ["ZERO-006", "ZERO-007"], axes: [memory, Mode::MISSING])?;
     partial::stops_at_each_page(Call::Zeropage, memory, Obstacle::Present)
 }
