@@ -63,7 +63,8 @@ impl Session {
         let cleaned = leftover::clean();
         let loan = lend_hugepages(cases, jobs);
         let kernel = Kernel::probe();
-        let _ = kernel::current();
+        // Asked once, for all cases to come.
+        let _ = (kernel::current(), kernel::thp_size(), kernel::default_hugepage_size());
         let cells = (0..jobs).map(|_| Cell::new()).collect::<Result<_>>()?;
         let (watch, children) = (Watch::begin(), isolate::children());
         Ok(Self { kernel, cells, watch, signals, cleaned, _loan: loan, children })

@@ -4,6 +4,7 @@
 //! reference is ever held; an access that faults ends the case's own process, as its verdict then says.
 
 pub mod sysv;
+pub mod thread;
 pub mod uring;
 pub mod user_memory;
 

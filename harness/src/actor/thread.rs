@@ -34,6 +34,9 @@ pub struct Sleep {
     count: u64,
 }
 
+/// The stack of an actor, in bytes.
+const STACK: usize = 128 << 10;
+
 const RUNNING: u32 = 0;
 const RETURNED: u32 = 1;
 const SIGNALLED: u32 = 2;
@@ -99,21 +102,18 @@ impl<T: Send + 'static> Actor<T> {
         }));
         let result = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&result);
-        std::thread::Builder::new()
-            .name("actor".to_owned())
-            .stack_size(128 << 10)
-            .spawn(move || {
-                SELF.set(Some(shared));
-                shared.thread.store(sys::thread_id() as u32, Ordering::Release);
-                sys::futex_wake(&shared.thread);
-                let value = work();
-                if let Ok(mut slot) = slot.lock() {
-                    *slot = Some(value);
-                }
-                shared.state.store(RETURNED, Ordering::Release);
-                sys::futex_wake(&shared.state);
-            })
-            .named("spawning a thread")?;
+        let work = move || {
+            SELF.set(Some(shared));
+            shared.thread.store(sys::thread_id() as u32, Ordering::Release);
+            sys::futex_wake(&shared.thread);
+            let value = work();
+            if let Ok(mut slot) = slot.lock() {
+                *slot = Some(value);
+            }
+            shared.state.store(RETURNED, Ordering::Release);
+            sys::futex_wake(&shared.state);
+        };
+        sys::thread::start(c"actor", STACK, work).named("pthread_create")?;
         Ok(Self { shared, result })
     }
 

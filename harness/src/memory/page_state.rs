@@ -1,9 +1,17 @@
 //! What `/proc/self/pagemap` says of a page: `Documentation/admin-guide/mm/pagemap.rst`.
 
+use std::cell::RefCell;
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use crate::gate::Address;
 use crate::{Error, Result, sys};
+
+const OWN_FILE: &str = "/proc/self/pagemap";
+
+fn open(path: &str) -> Result<File> {
+    File::open(path).map_err(|error| Error::file(path, error))
+}
 
 /// One entry of pagemap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,16 +23,28 @@ pub struct PageState {
 impl PageState {
     /// The entry of the base page at `address` in this process.
     pub fn of(address: Address) -> Result<Self> {
-        Self::in_file("/proc/self/pagemap", address)
+        thread_local! {
+            /// The file of this process, open: the most asked of all.
+            static OWN: RefCell<Option<(u32, File)>> = const { RefCell::new(None) };
+        }
+        OWN.with_borrow_mut(|own| {
+            // A forked child has its parent's, which tells of the parent.
+            let process = std::process::id();
+            let (_, file) = match own.take() {
+                Some((of, file)) if of == process => own.insert((of, file)),
+                _ => own.insert((process, open(OWN_FILE)?)),
+            };
+            Self::in_file(OWN_FILE, file, address)
+        })
     }
 
     /// The entry of the base page at `address` in process `pid`.
     pub fn of_process(pid: i32, address: Address) -> Result<Self> {
-        Self::in_file(&format!("/proc/{pid}/pagemap"), address)
+        let path = format!("/proc/{pid}/pagemap");
+        Self::in_file(&path, &open(&path)?, address)
     }
 
-    fn in_file(path: &str, address: Address) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|error| Error::file(path, error))?;
+    fn in_file(path: &str, file: &File, address: Address) -> Result<Self> {
         let mut entry = [0; 8];
         file.read_exact_at(&mut entry, (address / sys::page_size() * 8) as u64)
             .map_err(|error| Error::file(path, error))?;
