@@ -135,7 +135,7 @@ GUEST
       printf '%s\n' 'printf '\''\n{"type":"exit","status":%d,"reason":""}\n'\'' $? >&3'
     else
       while IFS= read -r name; do
-        case $name in PATH | HOME | USER | LANG | LC_* | CARGO | CARGO_* | RUST*) printf 'export %s=%q\n' "$name" "${!name}" ;; esac
+        case $name in PATH | HOME | USER | LANG | LC_* | CARGO | CARGO_* | RUST* | UFFD_TEST_*) printf 'export %s=%q\n' "$name" "${!name}" ;; esac
       done < <(compgen -e)
       # There is no network in the guest.
       printf 'export CARGO_NET_OFFLINE=true\necho %q >/dev/ttyS1\nexec' "$virtme_begins"

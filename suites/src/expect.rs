@@ -211,7 +211,7 @@ pub trait Watch<T> {
     fn faults_again(&self, sleep: Sleep) -> Result<Sleep, Stop>;
     /// It died of this signal.
     fn dies_of(&self, signal: i32) -> Result<SignalInfo, Stop>;
-    /// It falls asleep inside the system call of this number (or is asleep there already).
+    /// It falls asleep inside the system call of this number, for the sake of a userfaultfd (or is asleep there already).
     fn falls_asleep_in(&self, call: i64) -> Result<Sleep, Stop>;
     /// It has slept on inside that call since then.
     fn is_still_asleep_in(&self, call: i64, sleep: Sleep) -> Outcome;

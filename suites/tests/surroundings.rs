@@ -78,8 +78,8 @@ fn main() -> ExitCode {
         ("a_kernel_log_that_may_not_be_read", root().or_else(no_setpriv).or_else(log_is_everyones), log_refused),
         ("output_that_nobody_reads_to_its_end", None, closed_output),
         ("nothing_looks_at_the_wall_clock", None, no_wall_clock),
-        ("a_clock_that_jumps", disposable::not_here(), disposable::clock),
-        ("a_taint_and_a_forged_line_of_the_kernel_log", disposable::not_here(), disposable::taint),
+        ("disposable::a_clock_that_jumps", disposable::not_here(), disposable::clock),
+        ("disposable::a_taint_and_a_forged_line_of_the_kernel_log", disposable::not_here(), disposable::taint),
     ])
 }
 

@@ -6,6 +6,8 @@ use crate::{Error, Result, text};
 
 /// The name of the function in which a thread waits for its userfault to be resolved.
 const WAITING: &str = "handle_userfault";
+/// What the names of all functions have in common in which one waits for a userfaultfd.
+const USERFAULTFD: &str = "userfault";
 
 /// What a thread is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,18 +83,18 @@ pub fn waits_for_userfault(process: i32, thread: i32) -> bool {
     if syscall.as_deref().is_some_and(|line| line.trim() == "running") {
         return false;
     }
-    match read(process, thread, "wchan").as_deref().map(str::trim) {
-        Some(WAITING) => return true,
-        Some("" | "0") | None => {}
-        Some(_) => return false,
-    }
-    match read(process, thread, "stack") {
-        Some(stack) => stack.contains(WAITING),
+    sleeps_at(process, thread, WAITING).unwrap_or_else(|| {
         // Asked anew: it may have slept elsewhere, for a lock say, and gone on since.
-        None => {
-            matches!(letter(process, thread), Some('S' | 'D'))
-                && read(process, thread, "syscall").is_some_and(|line| line.starts_with("-1 "))
-        }
+        matches!(letter(process, thread), Some('S' | 'D'))
+            && read(process, thread, "syscall").is_some_and(|line| line.starts_with("-1 "))
+    })
+}
+
+/// Whether a thread that sleeps does so in a function whose name holds `name`, or below it; nothing if the kernel does not tell.
+fn sleeps_at(process: i32, thread: i32, name: &str) -> Option<bool> {
+    match read(process, thread, "wchan").as_deref().map(str::trim) {
+        Some("" | "0") | None => read(process, thread, "stack").map(|stack| stack.contains(name)),
+        Some(function) => Some(function.contains(name)),
     }
 }
 
@@ -106,12 +108,15 @@ pub fn state(process: i32, thread: i32) -> Option<char> {
     letter(process, thread)
 }
 
-/// Whether the thread sleeps inside the system call of this number; a yes is settled, as of [`waits_for_userfault`].
+/// Whether the thread waits for a userfaultfd inside the system call of this number: for messages, or for one of its own to be
+/// read or resolved. A yes is settled, as of [`waits_for_userfault`].
 ///
 /// The letter is asked first: of a thread that has been woken and that its CPU has not taken up yet, `syscall` still tells.
+/// A call may sleep elsewhere before, for `mmap_lock` say, while a thread that has ended gives back its stack.
 pub fn sleeps_in(process: i32, thread: i32, call: i64) -> bool {
     matches!(letter(process, thread), Some('S' | 'D'))
         && read(process, thread, "syscall").is_some_and(|line| line.starts_with(&format!("{call} ")))
+        && sleeps_at(process, thread, USERFAULTFD).unwrap_or(true)
 }
 
 /// How often the thread has gone to sleep of its own: `voluntary_ctxt_switches`, proc_pid_status(5).

@@ -209,8 +209,8 @@ impl<T: Send + 'static> Actor<T> {
         }
     }
 
-    /// Waits until the thread sleeps inside the system call of this number, and gives the sleep; nothing if it has ended.
-    ///
+    /// Waits until the thread waits for a userfaultfd inside the system call of this number, and gives the sleep; nothing if it
+    /// has ended.
     pub fn sleep_in(&self, call: i64) -> Result<Option<Sleep>> {
         let process = std::process::id() as i32;
         loop {
