@@ -195,6 +195,11 @@ pub fn populate(start: Address, length: usize, advice: i32) -> Result<(), Errno>
     sys::advise(start, length, advice)
 }
 
+/// `madvise(start, length, MADV_PAGEOUT)`.
+pub fn page_out(start: Address, length: usize) -> Result<(), Errno> {
+    sys::advise(start, length, libc::MADV_PAGEOUT)
+}
+
 /// `munmap(start, length)`.
 pub fn unmap(start: Address, length: usize) -> Result<(), Errno> {
     sys::unmap(start, length)

@@ -8,7 +8,6 @@ use std::os::fd::AsFd as _;
 use uffd_harness::actor::target::Cue;
 use uffd_harness::actor::{Process, ProcessEnding, Target};
 use uffd_harness::case::{Outcome, Stop};
-use uffd_harness::kernel;
 use uffd_harness::memory::{Memory, Page, Pattern, Region};
 use uffd_harness::mode::Mode;
 use uffd_harness::need::{Lack, Need, Who};
@@ -19,6 +18,7 @@ use uffd_harness::uapi::{
     UFFDIO_ZEROPAGE_MODE_DONTWAKE,
 };
 use uffd_harness::uffd::{Range, Reply, Uffd};
+use uffd_harness::{gate, kernel};
 
 use crate::axes::Resolver;
 use crate::expect::broken;
@@ -281,7 +281,7 @@ pub const SWAP: Need = Need::Swap(1024);
 pub fn swap_out(page: Page, is_out: impl Fn() -> Result<bool, Stop>) -> Outcome {
     // A page that was touched a moment ago may not be on its list yet.
     for _ in 0..1000 {
-        let _ = sys::advise(page.start, page.size, libc::MADV_PAGEOUT);
+        let _ = gate::page_out(page.start, page.size);
         if is_out()? {
             return Ok(());
         }

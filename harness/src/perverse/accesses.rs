@@ -15,6 +15,7 @@ use crate::{kernel, sys};
 
 pub(super) fn list() -> Vec<Perversion> {
     let mut list = populating();
+    list.extend(swap());
     list.extend(foreign());
     list.extend(exact());
     list.extend(places());
@@ -48,6 +49,19 @@ fn populating() -> Vec<Perversion> {
             },
         ),
     ]
+}
+
+fn swap() -> Vec<Perversion> {
+    vec![new("page-out-loses-the-page", &["FAULT-011", "FAULT-018"], "a page that is written to swap is lost").effect(
+        |effect, pass| {
+            let answer = pass();
+            if let Effect::PageOut { start, length } = effect {
+                let _ = sys::advise(start, length, libc::MADV_DONTNEED);
+                let _ = sys::advise(start, length, libc::MADV_REMOVE);
+            }
+            answer
+        },
+    )]
 }
 
 fn foreign() -> Vec<Perversion> {

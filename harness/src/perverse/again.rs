@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::call::Call;
 use super::registration::{WP, is_sane, register};
 use super::{Perversion, state};
-use crate::uapi::{UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT};
+use crate::uapi::{UFFDIO_REGISTER_MODE_RWP, UFFDIO_RWPROTECT, UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT};
 
 pub(super) fn list() -> Vec<Perversion> {
     again()
@@ -67,6 +67,9 @@ fn again() -> Vec<Perversion> {
                 if old(call) & WP != 0 {
                     let _ = call.also(UFFDIO_WRITEPROTECT, &[call.argument.start(), call.argument.len(), 2]);
                 }
+                if old(call) & UFFDIO_REGISTER_MODE_RWP != 0 {
+                    let _ = call.also(UFFDIO_RWPROTECT, &[call.argument.start(), call.argument.len(), 2]);
+                }
                 call.pass()
             },
         ),
@@ -84,11 +87,15 @@ fn again() -> Vec<Perversion> {
         }),
         register("register-again-adds", &["REG-038"], "other modes are added to those a range has", move |call| {
             let (old, mode) = (old(call), call.argument.mode());
-            if old == 0 || mode == 0 || mode & !7 != 0 { call.pass() } else { call.with(call.argument.adding(old)) }
+            if old == 0 || mode == 0 || mode & !0xf != 0 { call.pass() } else { call.with(call.argument.adding(old)) }
         }),
         register("register-again-keeps-the-old", &["REG-038"], "other modes succeed and change nothing", move |call| {
             let (old, mode) = (old(call), call.argument.mode());
-            if old == 0 || mode == 0 || mode & !7 != 0 { call.pass() } else { call.with(call.argument.with_mode(old)) }
+            if old == 0 || mode == 0 || mode & !0xf != 0 {
+                call.pass()
+            } else {
+                call.with(call.argument.with_mode(old))
+            }
         }),
         register("register-beside-wp-refused", &["REG-040"], "a further mode beside WP is EBUSY", move |call| {
             let old = old(call);

@@ -25,6 +25,8 @@ pub(super) enum Effect {
     Lock { start: Address, length: usize },
     /// `madvise` that populates.
     Populate { start: Address, length: usize, advice: i32 },
+    /// `madvise` that writes pages to swap.
+    PageOut { start: Address, length: usize },
     /// `munmap`
     Unmap { start: Address, length: usize },
     /// `mmap` with `MAP_FIXED`.
@@ -95,6 +97,11 @@ pub fn lock(start: Address, length: usize) -> Result<(), Errno> {
 pub fn populate(start: Address, length: usize, advice: i32) -> Result<(), Errno> {
     let effect = Effect::Populate { start, length, advice };
     through(effect, || nothing(honest::populate(start, length, advice))).map(drop)
+}
+
+/// As [`honest::page_out`].
+pub fn page_out(start: Address, length: usize) -> Result<(), Errno> {
+    through(Effect::PageOut { start, length }, || nothing(honest::page_out(start, length))).map(drop)
 }
 
 /// As [`honest::unmap`].

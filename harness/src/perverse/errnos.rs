@@ -251,7 +251,7 @@ const ROWS: &[Row] = &[
         Errno::ENOMEM,
         InField,
         Errno::EINVAL,
-        &["COPY-033", "COPY-034", "COPY-037"],
+        &["COPY-031", "COPY-033", "COPY-034", "COPY-037"],
         "COPY without memory is EINVAL",
     ),
     Row(
@@ -272,6 +272,15 @@ const ROWS: &[Row] = &[
         &["ZERO-017"],
         "ZEROPAGE beyond the file is ENOENT",
     ),
+    Row(
+        "continue-of-a-lost-page-is-efault",
+        CONT,
+        Errno::EIO,
+        InField,
+        Errno::EFAULT,
+        &["CONT-016"],
+        "CONTINUE of a page that the hardware has lost is EFAULT",
+    ),
 ];
 
 pub(super) fn list() -> Vec<Perversion> {
@@ -291,6 +300,20 @@ pub(super) fn list() -> Vec<Perversion> {
             })
         })
         .collect();
+    list.push(
+        new(
+            "zeropage-beyond-the-file-is-einval",
+            &["ZERO-017"],
+            "ZEROPAGE beyond the file is EINVAL, not EFAULT or ENOMEM",
+        )
+        .ioctl(ZERO, |call| match call.pass() {
+            Err(Errno::EFAULT | Errno::ENOMEM) => {
+                call.tell_field(-(Errno::EINVAL as i64) as u64);
+                Err(Errno::EINVAL)
+            }
+            answer => answer,
+        }),
+    );
     list.push(
         new("fill-efault-of-its-structure-is-einval", &["COPY-026"], "a structure of a fill out of reach is EINVAL")
             .unread(|_, request, answer| {

@@ -10,8 +10,9 @@ use super::{Creation, Polling, Reading, active, honest, state};
 use crate::uapi::USERFAULTFD_IOC_NEW;
 
 pub use super::effect::{
-    add_seals, clear_at_exit, dump_core, fork, lock, map_over, open_node, peek_word, poke_word, populate, read_at_exit,
-    read_attribute, read_into, read_memory, signal_process, signal_thread, unmap, write_memory, write_setting,
+    add_seals, clear_at_exit, dump_core, fork, lock, map_over, open_node, page_out, peek_word, poke_word, populate,
+    read_at_exit, read_attribute, read_into, read_memory, signal_process, signal_thread, unmap, write_memory,
+    write_setting,
 };
 pub use super::honest::*;
 

@@ -148,13 +148,17 @@ fn refusals() -> Vec<Perversion> {
                 &[UFFDIO_API],
                 |call| if call.address() % 4096 <= 4096 - 24 { call.pass() } else { Err(Errno::EFAULT) },
             ),
-        new("rwp-registered-unoffered", &["API-002"], "a range can be registered for RWP, although it is not offered")
-            .ioctl(&[UFFDIO_REGISTER], |call| match call.pass() {
-                Err(Errno::EINVAL) if call.argument.mode() & UFFDIO_REGISTER_MODE_RWP != 0 => {
-                    call.with(call.argument.with_mode(UFFDIO_REGISTER_MODE_MISSING))
-                }
-                answer => answer,
-            }),
+        new(
+            "rwp-registered-unasked",
+            &["API-002", "API-019"],
+            "RWP can be registered although it was not asked for, or not offered",
+        )
+        .ioctl(&[UFFDIO_REGISTER], |call| match call.pass() {
+            Err(Errno::EINVAL) if call.argument.mode() & UFFDIO_REGISTER_MODE_RWP != 0 => {
+                call.with(call.argument.with_mode(UFFDIO_REGISTER_MODE_MISSING))
+            }
+            answer => answer,
+        }),
         new("api-high-feature-ignored", &["API-006"], "only the low half of features is looked at")
             .ioctl(&[UFFDIO_API], |call| {
                 call.with(call.argument.with_mode(call.argument.mode() & u64::from(u32::MAX)))

@@ -47,7 +47,7 @@ fn each(
     })
 }
 
-fn flags(
+pub(super) fn flags(
     name: &'static str,
     breaks: &'static [&'static str],
     what: &'static str,

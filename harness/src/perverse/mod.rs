@@ -34,6 +34,7 @@ mod ranges;
 mod reading;
 mod registration;
 mod results;
+mod rwp;
 mod state;
 mod unregistration;
 mod validation;
@@ -304,6 +305,7 @@ pub fn all() -> &'static [Perversion] {
             ends::list(),
             accesses::list(),
             mappings::list(),
+            rwp::list(),
         ]
         .into_iter()
         .flatten()

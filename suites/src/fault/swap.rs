@@ -19,7 +19,7 @@ fn a_page_in_swap_is_not_missing(
     let scene = Scene::new(memory, Mode::MISSING, 2)?;
     let page = scene.page(0);
     scene.resolve(Resolver::Copy, 0, 1, true)?.does(page.size as u64)?;
-    swap_out(page, || Ok(page.state()?.swapped()))?;
+    swap_out(page, || Ok(!page.state()?.present()))?;
     let value = Actor::access(access, page.at(OFFSET))?.does_not_wait()?;
     access_did(page, Scene::filled(Resolver::Copy, 0), access, OFFSET, value)?;
     scene.uffd.has_nothing_to_read()?;

@@ -65,8 +65,19 @@ fn absent_pages_lose_their_mark(memory: Memory, features: u64) -> Outcome {
 
 /// A range that is registered again has none of its former protection.
 #[apply(one_of_each_class)]
-fn protection_does_not_come_back(memory: Memory, #[values(Mode::WP, Mode::RWP)] mode: Mode) -> Outcome {
-    begin!(statements: ["UNREG-011", "UNREG-012"], axes: [memory, mode])?;
+fn protection_does_not_come_back(memory: Memory) -> Outcome {
+    begin!(statements: ["UNREG-011"], axes: [memory, Mode::WP])?;
+    nothing_comes_back(memory, Mode::WP)
+}
+
+/// It is the same of read-write protection.
+#[apply(one_of_each_class)]
+fn read_write_protection_does_not_come_back(memory: Memory) -> Outcome {
+    begin!(statements: ["UNREG-012"], axes: [memory, Mode::RWP])?;
+    nothing_comes_back(memory, Mode::RWP)
+}
+
+fn nothing_comes_back(memory: Memory, mode: Mode) -> Outcome {
     let Scene { uffd, region, .. } = &tracking::before(memory, mode, 1)?;
     let page = region.page(0);
     given::register(uffd, page.range(), mode)?;
