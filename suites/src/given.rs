@@ -5,6 +5,8 @@
 use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use uffd_harness::actor::target::Cue;
 use uffd_harness::actor::{Process, ProcessEnding, Target};
 use uffd_harness::case::{Outcome, Stop};
@@ -18,7 +20,7 @@ use uffd_harness::uapi::{
     UFFDIO_ZEROPAGE_MODE_DONTWAKE,
 };
 use uffd_harness::uffd::{Range, Reply, Uffd};
-use uffd_harness::{gate, kernel};
+use uffd_harness::{Error, gate, kernel};
 
 use crate::axes::Resolver;
 use crate::expect::broken;
@@ -279,8 +281,8 @@ pub const SWAP: Need = Need::Swap(1024);
 
 /// Has the kernel write a page out; skips the case if it does not.
 pub fn swap_out(page: Page, is_out: impl Fn() -> Result<bool, Stop>) -> Outcome {
-    // A page that was touched a moment ago may not be on its list yet.
-    for _ in 0..1000 {
+    for _ in 0..100 {
+        empty_batches()?;
         let _ = gate::page_out(page.start, page.size);
         if is_out()? {
             return Ok(());
@@ -288,4 +290,20 @@ pub fn swap_out(page: Page, is_out: impl Fn() -> Result<bool, Stop>) -> Outcome 
     }
     let reason = "MADV_PAGEOUT did not write the page to swap: add swap".to_owned();
     Err(Stop::Skip(Lack { who: Who::Machine, reason }))
+}
+
+/// Puts every page onto its list, where reclaim finds it.
+///
+/// A page that was touched a moment ago waits in a batch of the CPU that touched it, which holds a reference to it;
+/// `MADV_PAGEOUT` empties the batches of the CPU that it is called on, and of no other.
+fn empty_batches() -> Result<(), Stop> {
+    let (nothing, this) = (Memory::Anon.map(1)?, Pid::from_raw(0));
+    let moved = |errno| Stop::from(Error::call("sched_setaffinity", errno));
+    let allowed = sched_getaffinity(this).map_err(moved)?;
+    for cpu in (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true)) {
+        let mut one = CpuSet::new();
+        one.set(cpu).and_then(|()| sched_setaffinity(this, &one)).map_err(moved)?;
+        let _ = gate::page_out(nothing.start(), nothing.page_size());
+    }
+    sched_setaffinity(this, &allowed).map_err(moved)
 }
