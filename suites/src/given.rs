@@ -287,6 +287,8 @@ pub fn swap_out(page: Page, is_out: impl Fn() -> Result<bool, Stop>) -> Outcome 
         if is_out()? {
             return Ok(());
         }
+        // It may be on its way and no longer be mapped: then no MADV_PAGEOUT would find it any more.
+        sys::load(page.start);
     }
     let reason = "MADV_PAGEOUT did not write the page to swap: add swap".to_owned();
     Err(Stop::Skip(Lack { who: Who::Machine, reason }))
