@@ -9,7 +9,7 @@ use crate::sys;
 use crate::uapi::{UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_WP, UFFDIO_UNREGISTER};
 
 /// A further descriptor that nobody closes.
-fn keep(fd: BorrowedFd<'_>) {
+pub(super) fn keep(fd: BorrowedFd<'_>) {
     if let Ok(copy) = honest::duplicate(fd) {
         let _ = copy.into_raw_fd();
     }

@@ -22,6 +22,25 @@ fn is_writable(call: &Call<'_>) -> bool {
         && (argument.start()..argument.end()).step_by(call.page_size() as usize).all(free)
 }
 
+/// COPY over a page in such a state succeeds, and changes nothing.
+pub(super) fn copy_passes_over(
+    name: &'static str,
+    breaks: &'static [&'static str],
+    what: &'static str,
+    such: fn(PageState) -> bool,
+) -> Perversion {
+    new(name, breaks, what).ioctl(COPY, move |call| {
+        let passes = PageState::of(call.argument.start() as usize).is_ok_and(such);
+        match call.pass() {
+            Err(Errno::EEXIST) if passes => {
+                call.tell_field(call.argument.len());
+                Ok(0)
+            }
+            answer => answer,
+        }
+    })
+}
+
 fn over() -> Vec<Perversion> {
     vec![
         new("copy-over-a-page-overwrites", &["COPY-006", "COPY-046"], "COPY over a page replaces its content").ioctl(
@@ -67,18 +86,11 @@ fn over() -> Vec<Perversion> {
                 answer
             },
         ),
-        new("copy-over-a-swapped-page-succeeds", &["COPY-041"], "COPY over a page in swap succeeds").ioctl(
-            COPY,
-            |call| {
-                let swapped = PageState::of(call.argument.start() as usize).is_ok_and(|state| state.swapped());
-                match call.pass() {
-                    Err(Errno::EEXIST) if swapped => {
-                        call.tell_field(call.argument.len());
-                        Ok(0)
-                    }
-                    answer => answer,
-                }
-            },
+        copy_passes_over(
+            "copy-over-a-swapped-page-succeeds",
+            &["COPY-041"],
+            "COPY over a page in swap succeeds",
+            PageState::swapped,
         ),
         new("copy-into-a-huge-page-succeeds", &["COPY-045"], "COPY into a transparent huge page succeeds").ioctl(
             COPY,

@@ -1,18 +1,18 @@
 //! Read-write protection: set, kept and lifted at the wrong time; and the features that belong to it.
 
-use std::os::fd::IntoRawFd as _;
-
 use nix::errno::Errno;
 
 use super::call::{Answer, Call};
+use super::closing::keep;
 use super::messages::flags;
+use super::over::copy_passes_over;
 use super::registration::{is_sane, register};
 use super::{Perversion, honest, new, state};
 use crate::memory::page_state::PageState;
 use crate::uapi::{
     UFFD_FEATURE_RWP, UFFD_FEATURE_RWP_ASYNC, UFFD_PAGEFAULT_FLAG_RWP, UFFD_PAGEFAULT_FLAG_WP,
-    UFFD_PAGEFAULT_FLAG_WRITE, UFFDIO_API, UFFDIO_COPY, UFFDIO_REGISTER_MODE_RWP, UFFDIO_RWPROTECT,
-    UFFDIO_RWPROTECT_MODE_RWP, UFFDIO_SET_MODE, UFFDIO_UNREGISTER,
+    UFFD_PAGEFAULT_FLAG_WRITE, UFFDIO_API, UFFDIO_REGISTER_MODE_RWP, UFFDIO_RWPROTECT, UFFDIO_RWPROTECT_MODE_RWP,
+    UFFDIO_SET_MODE, UFFDIO_UNREGISTER,
 };
 
 const RWP: u64 = UFFDIO_REGISTER_MODE_RWP;
@@ -25,7 +25,7 @@ pub(super) fn list() -> Vec<Perversion> {
     list
 }
 
-/// The part of the range that can be seen as registered for RWP.
+/// Whether the range begins in one that is registered for RWP.
 fn registered(call: &Call<'_>) -> bool {
     state::own_at(call.fd, call.argument.start()).is_some_and(|range| range.mode & RWP != 0)
 }
@@ -127,22 +127,15 @@ fn protection() -> Vec<Perversion> {
         }),
         new("close-keeps-rwp", &["POLL-024"], "the last close leaves pages read-write-protected").close(|fd| {
             let of_rwp = state::of(fd, |descriptor| descriptor.ranges.iter().any(|range| range.mode & RWP != 0));
-            if of_rwp && let Ok(copy) = honest::duplicate(fd) {
-                let _ = copy.into_raw_fd();
+            if of_rwp {
+                keep(fd);
             }
         }),
-        new("copy-over-a-rwp-page-succeeds", &["COPY-042"], "COPY over a read-write-protected page succeeds").ioctl(
-            &[UFFDIO_COPY],
-            |call| {
-                let protected = PageState::of(call.argument.start() as usize).is_ok_and(|state| state.uffd_wp());
-                match call.pass() {
-                    Err(Errno::EEXIST) if protected => {
-                        call.tell_field(call.argument.len());
-                        Ok(0)
-                    }
-                    answer => answer,
-                }
-            },
+        copy_passes_over(
+            "copy-over-a-rwp-page-succeeds",
+            &["COPY-042"],
+            "COPY over a read-write-protected page succeeds",
+            PageState::uffd_wp,
         ),
     ]
 }
