@@ -47,7 +47,7 @@ impl Pool {
     }
 
     fn of_size(size_kib: u64) -> Option<Self> {
-        let read = |name: &str| read_number(format!("{FOLDER}/hugepages-{size_kib}kB/{name}"));
+        let read = |name: &str| counter(size_kib, name);
         Some(Self {
             size_kib,
             total: read("nr_hugepages")?,
@@ -66,8 +66,16 @@ impl Pool {
     }
 }
 
+fn file(size_kib: u64, name: &str) -> String {
+    format!("{FOLDER}/hugepages-{size_kib}kB/{name}")
+}
+
 fn setting(size_kib: u64) -> String {
-    format!("{FOLDER}/hugepages-{size_kib}kB/nr_hugepages")
+    file(size_kib, "nr_hugepages")
+}
+
+fn counter(size_kib: u64, name: &str) -> Option<u64> {
+    read_number(file(size_kib, name))
 }
 
 /// Whether this process may change the pool of pages of `size` bytes.
@@ -77,7 +85,7 @@ pub fn may_change(size: usize) -> bool {
 
 /// The pages of a pool that are there for good: `nr_hugepages` without `surplus_hugepages`.
 fn persistent(size_kib: u64) -> u64 {
-    let read = |name: &str| read_number(format!("{FOLDER}/hugepages-{size_kib}kB/{name}")).unwrap_or(0);
+    let read = |name: &str| counter(size_kib, name).unwrap_or(0);
     read("nr_hugepages").saturating_sub(read("surplus_hugepages"))
 }
 
@@ -90,10 +98,34 @@ fn change(size_kib: u64, pages: i64) -> Result<i64> {
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).map_err(failed)?;
     // A lock on the pool's own file keeps two runs from undoing each other's change.
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).named("flock(nr_hugepages)")?;
+    let mut set = |number: i64| file.write_all(number.max(0).to_string().as_bytes()).map_err(failed);
     let number = || persistent(size_kib) as i64;
     let before = number();
-    file.write_all((before + pages).max(0).to_string().as_bytes()).map_err(failed)?;
-    Ok(number() - before)
+    set(before + pages)?;
+    let after = number();
+    for _ in 0..STRANDED_TRIES {
+        let stranded = stranded(size_kib) as i64;
+        if pages >= 0 || stranded == 0 {
+            break;
+        }
+        // Made part of the pool they are pages like others, which a smaller pool gives back.
+        set(after + stranded)?;
+        set(after)?;
+    }
+    Ok(after - before)
+}
+
+/// How often stranded pages are given back anew: each time their users may end at the same bad moment.
+const STRANDED_TRIES: usize = 100;
+
+/// Surplus pages that nobody uses or has reserved, and that therefore never go.
+///
+/// The kernel makes a surplus page of each that is in use when its pool becomes smaller, so that it goes with its user. It
+/// counts the users before it gives the free pages back, and does not look again: a page whose user ends in between is a free
+/// page of the surplus (`set_max_huge_pages`, seen on 6.18).
+fn stranded(size_kib: u64) -> u64 {
+    let read = |name: &str| counter(size_kib, name).unwrap_or(0);
+    read("surplus_hugepages").min(read("free_hugepages").saturating_sub(read("resv_hugepages")))
 }
 
 /// Puts a page into the pool for one that the hardware has lost: such a page stays in the pool, and is of no use there.
