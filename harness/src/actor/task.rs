@@ -8,6 +8,8 @@ use crate::{Error, Result, text};
 const WAITING: &str = "handle_userfault";
 /// What the names of all functions have in common in which one waits for a userfaultfd.
 const USERFAULTFD: &str = "userfault";
+/// The functions that sleep interruptibly (`S`) for a userfaultfd, and for nothing else: a wait for a lock in them is a `D`.
+const SLEEPERS: [&str; 4] = [WAITING, "userfaultfd_ctx_read", "userfaultfd_read", "userfaultfd_read_iter"];
 
 /// What a thread is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,11 +93,28 @@ pub fn waits_for_userfault(process: i32, thread: i32) -> bool {
 }
 
 /// Whether a thread that sleeps does so in a function whose name holds `name`, or below it; nothing if the kernel does not tell.
+///
+/// A kernel that guesses its call chains (`CONFIG_UNWINDER_GUESS`, as in tinyconfig) may name in `wchan` what an earlier call has
+/// left on the stack; the function that sleeps is then further down.
 fn sleeps_at(process: i32, thread: i32, name: &str) -> Option<bool> {
+    let stack = || read(process, thread, "stack");
     match read(process, thread, "wchan").as_deref().map(str::trim) {
-        Some("" | "0") | None => read(process, thread, "stack").map(|stack| stack.contains(name)),
-        Some(function) => Some(function.contains(name)),
+        Some("" | "0") | None => stack().map(|stack| stack.contains(name)),
+        Some(function) if function.contains(name) => Some(true),
+        Some(_) => Some(
+            letter(process, thread) == Some('S')
+                && stack()
+                    .is_some_and(|stack| functions(&stack).any(|one| one.contains(name) && SLEEPERS.contains(&one))),
+        ),
     }
+}
+
+/// The names of the functions of a kernel stack, innermost first: its lines read `[<0>] name+0x12/0x34`.
+fn functions(stack: &str) -> impl Iterator<Item = &str> {
+    stack
+        .lines()
+        .filter_map(|line| line.rsplit_once("] ").unwrap_or(("", line)).1.split_once('+'))
+        .map(|(name, _)| name)
 }
 
 /// Whether the thread exists and has not ended.
