@@ -116,6 +116,11 @@ impl Faulting {
         Scene::in_target(|| Ok(Self::with_features(memory, mode, pages, features)?.scene), work)
     }
 
+    /// The scene alone.
+    pub fn into_scene(self) -> Scene {
+        self.scene
+    }
+
     /// What page `index` of a protected region holds.
     const fn protected(index: usize) -> Pattern {
         Pattern::new(0x3000 + index as u64)
@@ -225,11 +230,6 @@ pub fn told(uffd: &Uffd, flags: u64, address: usize, ptid: u32) -> Result<Fault,
     Ok(fault)
 }
 
-/// Byte `offset` of a page that holds this pattern.
-pub fn byte(pattern: Pattern, offset: usize) -> u8 {
-    pattern.word(offset / 8).to_ne_bytes()[offset % 8]
-}
-
 /// The whole page holds this pattern.
 #[track_caller]
 pub fn holds(page: Page, pattern: Pattern) -> Outcome {
@@ -247,7 +247,7 @@ pub fn access_did(page: Page, pattern: Pattern, access: Access, offset: usize, v
 
 #[track_caller]
 fn byte_is_as_accessed(page: Page, pattern: Pattern, access: Access, offset: usize, value: u8) -> Outcome {
-    let found = byte(pattern, offset);
+    let found = pattern.byte(offset);
     if access == Access::Write {
         ensure_eq!(sys::load_byte(page.at(offset)), WRITTEN, "the byte that was written");
         sys::store_byte(page.at(offset), found);
