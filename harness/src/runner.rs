@@ -53,9 +53,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Gets ready to run these cases, `jobs` at once.
+    /// Gets ready to run these cases, `jobs` at once; one at once where nothing keeps them apart.
     pub fn begin(cases: &[Case], jobs: usize) -> Result<Self> {
-        let jobs = jobs.max(1);
+        let jobs = if kernel::lock::are_offered() { jobs.max(1) } else { 1 };
         // Orphans of a case come to us instead of init, so that they can be reaped.
         let _ = nix::sys::prctl::set_child_subreaper(true);
         sys::share_one_heap();
@@ -128,7 +128,7 @@ pub fn run(cases: &[Case], options: &Options, judge: &Judge<'_>, sink: &mut Sink
         features: feature::names(session.kernel.features),
         kernel: session.kernel.clone(),
         cases: cases.len(),
-        jobs: options.jobs.max(1),
+        jobs: session.cells.len(),
         time_limit: options.time_limit.as_secs(),
         resumed: options.resumed,
         cleaned: session.cleaned().to_vec(),

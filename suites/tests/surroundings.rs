@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use common::{Done, command, in_user, run};
+use common::{Done, answered, command, in_user, run};
 use nix::sys::resource::{Resource, setrlimit};
 use serde_json::Value;
 use shown::{Shown, wrong};
@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         ("no_hugepages_and_a_pool_that_cannot_be_changed", root(), no_hugepages),
         ("hugepages_of_another_size", root(), other_hugepages),
         ("hugepages_that_are_lent_to_another_run", root().or_else(no_flock), lent_hugepages),
+        ("no_file_locks", None, no_file_locks),
         ("settings_that_cannot_be_changed", root(), read_only_settings),
         ("one_cpu", None, one_cpu),
         ("a_little_memory", root().or_else(no_memory_group), little_memory),
@@ -244,6 +245,20 @@ fn lent_hugepages() -> Shown {
         size.trim_end_matches("kB")
     );
     is_sound(&mut after(&steps), &["needs 4 free hugepages", "3 are there: 13 are lent to another run: let it end"])
+}
+
+/// Without locks nothing keeps cases apart that change the machine: they are not run side by side.
+fn no_file_locks() -> Shown {
+    let mut command = command();
+    answered(&mut command, libc::SYS_flock, libc::ENOSYS);
+    // Of cases that change nothing: other runs do count on locks.
+    let Done { status, stdout, stderr } =
+        run(command.args(["run", "--jobs", "2", "--format", "json", "wake::*::anon::*"]));
+    if !stderr.contains("one case at a time") || !stderr.contains("CONFIG_FILE_LOCKING") {
+        return wrong(format!("it does not say that it runs one case at a time: {stderr}"));
+    }
+    let entries = sound(status, &stdout, "")?;
+    if entries[0]["jobs"] == 1 { Ok(()) } else { wrong(format!("{} cases at once", entries[0]["jobs"])) }
 }
 
 fn read_only_settings() -> Shown {

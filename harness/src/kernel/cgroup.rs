@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
-use crate::error::Named as _;
+use super::lock;
 use crate::keeper::Keeper;
 use crate::{Error, Result};
 
@@ -116,7 +116,7 @@ fn make(root: &Path, folder: &Path, version: Version) -> Result<Made> {
 fn switch_on(root: &Path) -> Result<(Option<PathBuf>, Option<File>)> {
     let control = root.join("cgroup.subtree_control");
     let file = File::open(&control).map_err(|error| Error::file(control.display().to_string(), error))?;
-    let lock = |how| rustix::fs::flock(&file, how).named("flock(cgroup.subtree_control)");
+    let lock = |how| lock::wait(&file, how, "flock(cgroup.subtree_control)");
     let is_on = || fs::read_to_string(&control).is_ok_and(|text| text.split_whitespace().any(|name| name == "memory"));
     lock(FlockOperation::LockShared)?;
     if is_on() {

@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod device;
 pub mod feature;
 pub mod leftover;
+pub mod lock;
 pub mod machine;
 mod note;
 pub mod pool;

@@ -4,11 +4,12 @@
 
 use std::io::Write as _;
 
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use super::lock;
 use super::machine::read_number;
 use super::note::{self, Lent, Note};
-use crate::error::Named as _;
 use crate::keeper::Keeper;
 use crate::{Error, Result};
 
@@ -97,7 +98,7 @@ fn change(size_kib: u64, pages: i64) -> Result<i64> {
     let failed = |error| Error::file(&path, error);
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).map_err(failed)?;
     // A lock on the pool's own file keeps two runs from undoing each other's change.
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).named("flock(nr_hugepages)")?;
+    lock::wait(&file, FlockOperation::LockExclusive, "flock(nr_hugepages)")?;
     let mut set = |number: i64| file.write_all(number.max(0).to_string().as_bytes()).map_err(failed);
     let number = || persistent(size_kib) as i64;
     let before = number();

@@ -4,13 +4,16 @@ use std::fs::File;
 
 use rustix::fs::FlockOperation;
 
+use super::lock;
 use super::machine::read_number;
-use crate::error::Named as _;
 use crate::keeper::Keeper;
 use crate::{Error, Result};
 
 /// The file of the setting.
 pub const UNPRIVILEGED: &str = "/proc/sys/vm/unprivileged_userfaultfd";
+
+/// What an error calls its lock.
+const NAME: &str = "flock(unprivileged_userfaultfd)";
 
 /// The setting has the value that was asked for until this is dropped.
 ///
@@ -30,7 +33,7 @@ pub fn hold_unprivileged(value: u64) -> Result<Held> {
         ));
     }
     let file = File::open(UNPRIVILEGED).map_err(|error| Error::file(UNPRIVILEGED, error))?;
-    rustix::fs::flock(&file, FlockOperation::LockShared).named("flock(unprivileged_userfaultfd)")?;
+    lock::wait(&file, FlockOperation::LockShared, NAME)?;
     if read_number(UNPRIVILEGED) == Some(value) {
         return Ok(Held { _shared: Some(file), _keeper: None });
     }
@@ -47,7 +50,7 @@ pub fn hold_unprivileged(value: u64) -> Result<Held> {
 fn set(value: u64) -> Result<(u64, File)> {
     let failed = |error| Error::file(UNPRIVILEGED, error);
     let file = File::open(UNPRIVILEGED).map_err(failed)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).named("flock(unprivileged_userfaultfd)")?;
+    lock::wait(&file, FlockOperation::LockExclusive, NAME)?;
     let before = std::fs::read_to_string(UNPRIVILEGED).map_err(failed)?;
     let before = before.trim().parse().map_err(std::io::Error::other).map_err(failed)?;
     std::fs::write(UNPRIVILEGED, value.to_string()).map_err(failed)?;

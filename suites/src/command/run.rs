@@ -62,6 +62,9 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
             if !run.cleaned.is_empty() {
                 eprintln!("uffd-conformance: cleaned up after a run that was killed: {}", run.cleaned.join(", "));
             }
+            if run.jobs < options.jobs {
+                eprintln!("uffd-conformance: one case at a time: this kernel has no file locks (CONFIG_FILE_LOCKING)");
+            }
             let mut run = run.clone();
             // Their verdict is told by this run, which makes them cases of it.
             run.cases += died.len();

@@ -60,11 +60,17 @@ pub fn in_user() -> Option<(Command, TempDir)> {
 /// `/dev/userfaultfd` is closed.
 pub fn without_userfaultfd(errno: i32) -> Option<(Command, TempDir)> {
     let (mut command, folder) = in_user()?;
+    answered(&mut command, libc::SYS_userfaultfd, errno);
+    Some((command, folder))
+}
+
+/// A seccomp filter answers the system call of this number with `errno`.
+pub fn answered(command: &mut Command, call: i64, errno: i32) {
     let filter = [
         // Load the number of the system call.
         libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
-        // Is it userfaultfd?
-        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_userfaultfd as u32 },
+        // Is it that one?
+        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: call as u32 },
         libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | errno as u32 },
         libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
     ];
@@ -80,5 +86,4 @@ pub fn without_userfaultfd(errno: i32) -> Option<(Command, TempDir)> {
     };
     // SAFETY: the closure makes two system calls and allocates nothing.
     unsafe { command.pre_exec(program) };
-    Some((command, folder))
 }
