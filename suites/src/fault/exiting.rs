@@ -54,11 +54,11 @@ fn an_exiting_thread_does_not_wait(
     scene.uffd.has_nothing_to_read()
 }
 
-/// Skips the case where a core dump is not allowed, or does not go to the working directory.
+/// Skips the case where a core dump is not allowed, may be cut off, or does not go to the working directory.
 fn core_is_dumped_here() -> Outcome {
     let lacks = |reason| Err(Stop::Skip(Lack { who: Who::Machine, reason }));
-    if getrlimit(Resource::RLIMIT_CORE).is_ok_and(|(_, most)| most == 0) {
-        return lacks("core dumps are not allowed: ulimit -Hc unlimited".to_owned());
+    if getrlimit(Resource::RLIMIT_CORE).is_ok_and(|(_, most)| most != libc::RLIM_INFINITY) {
+        return lacks("core dumps may be cut off: ulimit -Hc unlimited".to_owned());
     }
     let path = "/proc/sys/kernel/core_pattern";
     let pattern = std::fs::read_to_string(path).unwrap_or_default();
@@ -111,8 +111,8 @@ fn dumping_target(memory: Memory, mode: Mode, folder: &OwnedFd) -> Result<Target
         region.page(1).fill(BEHIND);
         // Shared huge pages are left out unless they are asked for: core(5).
         let asked = std::fs::write("/proc/self/coredump_filter", "0x73");
-        let most = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, most)| most);
-        if asked.is_err() || setrlimit(Resource::RLIMIT_CORE, most, most).is_err() || fchdir(folder).is_err() {
+        let unlimited = setrlimit(Resource::RLIMIT_CORE, libc::RLIM_INFINITY, libc::RLIM_INFINITY);
+        if asked.is_err() || unlimited.is_err() || fchdir(folder).is_err() {
             return 1;
         }
         gate::dump_core()
