@@ -3,12 +3,14 @@
 use nix::errno::Errno;
 
 use super::call::{Answer, Call, PAGE};
-use super::{Perversion, new, vmas};
+use super::{Perversion, honest, new, vmas};
 use crate::kernel;
+use crate::memory::vma;
 use crate::uapi::{
     _UFFDIO_COPY, _UFFDIO_WAKE, _UFFDIO_ZEROPAGE, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MINOR,
     UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
 };
+use crate::uffd::Range;
 
 pub(super) const MISSING: u64 = UFFDIO_REGISTER_MODE_MISSING;
 pub(super) const WP: u64 = UFFDIO_REGISTER_MODE_WP;
@@ -134,6 +136,25 @@ fn what_is_registered() -> Vec<Perversion> {
                 let answer = call.pass();
                 if answer.is_ok() {
                     let _ = call.also(UFFDIO_REGISTER, &[call.argument.start() - PAGE, PAGE, call.argument.mode(), 0]);
+                }
+                answer
+            },
+        ),
+        register(
+            "register-takes-the-neighbour",
+            &["PLAY-027"],
+            "a registered mapping before a range goes over to this userfaultfd from another",
+            |call| {
+                let answer = call.pass();
+                let before = vma::within(Range::new(call.argument.start() - 1, 1)).unwrap_or_default();
+                let before = before.iter().find(|vma| answer.is_ok() && !vma.uffd_flags().is_empty());
+                let Some((start, len)) = before.map(|vma| (vma.start, vma.end - vma.start)) else { return answer };
+                let take = || call.also(UFFDIO_REGISTER, &[start, len, call.argument.mode(), 0]).0;
+                if take() == Err(Errno::EBUSY) {
+                    // What another has registered cannot be unregistered here; what is mapped anew is nobody's.
+                    let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+                    let _ = honest::map_over(start as usize, len as usize, rights, flags, None);
+                    let _ = take();
                 }
                 answer
             },

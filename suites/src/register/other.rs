@@ -26,6 +26,29 @@ fn a_range_of_another_userfaultfd_is_refused(memory: Memory) -> Outcome {
     owner.has_nothing_to_read()
 }
 
+/// Ranges that two userfaultfds have registered alike side by side do not become one: each hears of its own faults alone.
+#[apply(one_of_each_class)]
+fn neighbours_keep_their_owners(memory: Memory) -> Outcome {
+    begin!(statements: ["PLAY-027"], axes: [memory, Mode::MISSING])?;
+    let (owner, other, region) = (given::uffd(0)?, given::uffd(0)?, memory.map(3)?);
+    let owned = region.pages(1, 1);
+    given::register(&owner, owned, Mode::MISSING)?;
+    for index in [2, 0] {
+        given::register(&other, region.pages(index, 1), Mode::MISSING)?;
+    }
+    let (before, _) = tracking::delivered(&other, region.page(0), Mode::MISSING)?;
+    owner.has_nothing_to_read()?;
+    let (between, sleep) = tracking::delivered(&owner, region.page(1), Mode::MISSING)?;
+    other.has_nothing_to_read()?;
+    let (behind, _) = tracking::delivered(&other, region.page(2), Mode::MISSING)?;
+    owner.has_nothing_to_read()?;
+    other.close().map_err(broken)?;
+    before.is_woken()?;
+    behind.is_woken()?;
+    between.is_still_in(sleep)?;
+    tracking::just(&region, &[(owned, Mode::MISSING)])
+}
+
 /// Another mode does not help against the owner, and a range that its owner has given up is free.
 #[apply(one_of_each_class)]
 fn a_range_is_free_after_its_owner(memory: Memory, #[values(Mode::WP, Mode::MINOR, Mode::RWP)] mode: Mode) -> Outcome {
