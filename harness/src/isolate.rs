@@ -108,14 +108,20 @@ impl Finding {
         self
     }
 
-    /// The finding of a case that left this many processes behind.
+    /// The finding of a case that left this many processes behind: an error, unless the case failed.
+    ///
+    /// A failure cuts short what the case had under way; what it says of the kernel stands.
     pub(crate) fn with_left_behind(mut self, left: usize) -> Self {
         if left == 0 {
             return self;
         }
-        let before = self.reason.take().map(|reason| format!("; before that: {reason}")).unwrap_or_default();
-        let what = if left == 1 { "process" } else { "processes" };
-        Self { verdict: Verdict::Error, reason: Some(format!("the case left {left} {what} behind{before}")), ..self }
+        let left = format!("the case left {left} {} behind", if left == 1 { "process" } else { "processes" });
+        let reason = match (self.verdict, self.reason.take()) {
+            (Verdict::Fail, Some(reason)) => return Self { reason: Some(format!("{reason}; {left}")), ..self },
+            (_, Some(reason)) => format!("{left}; before that: {reason}"),
+            (_, None) => left,
+        };
+        Self { verdict: Verdict::Error, reason: Some(reason), ..self }
     }
 }
 

@@ -29,7 +29,7 @@ type Test = fn() -> Result<(), Failed>;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 17] = [
         ("a_case_that_returns_passes", passes),
         ("a_variant_is_recorded", variants),
         ("a_broken_promise_fails", fails),
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         ("an_early_exit_is_an_error", exits),
         ("a_hang_fails_with_what_the_thread_waits_for", hangs),
         ("a_process_left_behind_is_an_error_and_killed", lingers),
+        ("a_failure_that_leaves_a_process_behind_is_a_failure", fails_and_lingers),
         ("a_daemon_left_behind_is_killed", daemonizes),
         ("the_cases_beside_a_bad_one_are_not_harmed", neighbours),
         ("a_case_that_needs_more_hugepages_than_there_can_be_is_skipped_and_the_others_run", never_fits),
@@ -186,6 +187,16 @@ fn is_gone(result: &CaseResult) -> Result<(), Failed> {
 
 fn lingers() -> Result<(), Failed> {
     let result = expect(|| leave_a_process(false), Verdict::Error, &["left 1 process"])?;
+    is_gone(&result)
+}
+
+/// What the kernel did wrong is told also when it kept the case from ending its processes.
+fn fails_and_lingers() -> Result<(), Failed> {
+    let case = || {
+        leave_a_process(true)?;
+        Err(Stop::Fail("on purpose".to_owned()))
+    };
+    let result = expect(case, Verdict::Fail, &["on purpose; the case left 1 process"])?;
     is_gone(&result)
 }
 
