@@ -86,9 +86,21 @@ pub fn may_change(size: usize) -> bool {
 
 /// The pages of a pool that are there for good: `nr_hugepages` without `surplus_hugepages`.
 fn persistent(size_kib: u64) -> u64 {
-    let read = |name: &str| counter(size_kib, name).unwrap_or(0);
-    read("nr_hugepages").saturating_sub(read("surplus_hugepages"))
+    let read = || ["nr_hugepages", "surplus_hugepages"].map(|name| counter(size_kib, name).unwrap_or(0));
+    let mut counters = read();
+    // A surplus page that goes between the two readings would be taken for one that stays.
+    for _ in 0..TORN_TRIES {
+        let again = read();
+        if again == counters {
+            break;
+        }
+        counters = again;
+    }
+    counters[0].saturating_sub(counters[1])
 }
+
+/// How often the counters of a pool are read anew: others may be changing it all the time.
+const TORN_TRIES: usize = 1000;
 
 /// Changes the pages that stay in the pool by `pages`, alone among runs; gives the change that the kernel made.
 ///
