@@ -146,7 +146,7 @@ fn what_is_registered() -> Vec<Perversion> {
             "a registered mapping before a range goes over to this userfaultfd from another",
             |call| {
                 let answer = call.pass();
-                let before = vma::within(Range::new(call.argument.start() - 1, 1)).unwrap_or_default();
+                let before = vma::within(Range::new(call.argument.start().saturating_sub(1), 1)).unwrap_or_default();
                 let before = before.iter().find(|vma| answer.is_ok() && !vma.uffd_flags().is_empty());
                 let Some((start, len)) = before.map(|vma| (vma.start, vma.end - vma.start)) else { return answer };
                 let take = || call.also(UFFDIO_REGISTER, &[start, len, call.argument.mode(), 0]).0;

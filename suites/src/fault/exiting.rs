@@ -3,6 +3,7 @@
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use object::read::elf::{ElfFile64, ElfSegment64};
 use object::{Object as _, ObjectSegment as _};
 use rustix::process::fchdir;
 use uffd_harness::actor::{ProcessEnding, Target};
@@ -68,7 +69,7 @@ fn core_is_dumped_here() -> Outcome {
     Ok(())
 }
 
-/// A process that dumps core does not wait for its faults, and nobody is told of them; the dump goes on behind them.
+/// A process that dumps core does not wait for its faults, and nobody is told of them; the dump goes on behind the hole.
 #[rstest]
 #[case(Memory::Anon, Mode::MISSING)]
 #[case(Memory::ShmemMemfd, Mode::MISSING)]
@@ -93,7 +94,7 @@ fn a_core_dump_does_not_wait(#[case] memory: Memory, #[case] mode: Mode) -> Outc
     let mut target = dumping_target(memory, mode, &folder)?;
     ensure!(!target.process.waits_for_userfault(), "the dump waits for a fault");
     ensure_eq!(target.process.wait()?, ProcessEnding::Killed(libc::SIGABRT), "the target's end");
-    went_behind_the_fault(&folder, target.page(1))?;
+    went_behind_the_fault(&folder, target.page(0), target.page(1))?;
     target.uffd.has_nothing_to_read()
 }
 
@@ -119,9 +120,10 @@ fn dumping_target(memory: Memory, mode: Mode, folder: &OwnedFd) -> Result<Target
     })
 }
 
-/// The core in this folder has the page: had the region been left out, the dump would have met no fault.
+/// The core in this folder has a hole where the fault was, and what the page behind holds: it was served by nobody, and the
+/// region was not left out.
 #[track_caller]
-fn went_behind_the_fault(folder: &OwnedFd, page: Page) -> Outcome {
+fn went_behind_the_fault(folder: &OwnedFd, faulting: Page, behind: Page) -> Outcome {
     let unusable = |what: String| Stop::Error(format!("the core that was dumped: {what}"));
     let path = std::fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))
         .ok()
@@ -129,13 +131,17 @@ fn went_behind_the_fault(folder: &OwnedFd, page: Page) -> Outcome {
         .ok_or_else(|| unusable("there is none".to_owned()))?
         .path();
     let core = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    let core = object::read::elf::ElfFile64::<object::Endianness>::parse(&*core);
+    let core = ElfFile64::<object::Endianness>::parse(&*core);
     let core = core.map_err(|error| unusable(error.to_string()))?;
-    let bytes = core
-        .segments()
-        .find_map(|segment| segment.data_range(page.start as u64, page.size as u64).ok().flatten())
-        .ok_or_else(|| unusable("the region is not in it".to_owned()))?;
-    let differing = bytes.iter().enumerate().position(|(offset, byte)| *byte != BEHIND.byte(offset));
-    ensure_eq!(differing, None, "where the page behind the fault differs in the dump");
+    for (page, content) in [(faulting, Pattern::ZERO), (behind, BEHIND)] {
+        let (start, size) = (page.start as u64, page.size as u64);
+        let holds =
+            |segment: &ElfSegment64<'_, '_>| start.checked_sub(segment.address()).is_some_and(|at| at < segment.size());
+        let segment = core.segments().find(holds).ok_or_else(|| unusable("the region is not in it".to_owned()))?;
+        let bytes = segment.data_range(start, size).ok().flatten();
+        let bytes = bytes.ok_or_else(|| broken(format!("the dump ends before the page at {start:#x}")))?;
+        let differing = bytes.iter().enumerate().position(|(offset, byte)| *byte != content.byte(offset));
+        ensure_eq!(differing, None, "where the page at {start:#x} differs in the dump");
+    }
     Ok(())
 }
